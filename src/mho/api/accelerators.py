@@ -42,6 +42,7 @@ def accelerator(
     cell_bits: int | None = None,
     encoding: Encoding | str | None = None,
     crossbars: int | None = None,
+    max_error: float | str | None = None,
 ) -> Accelerator:
     """Return an accelerator by the name of a preset or from a TOML file, with some of its values replaced.
 
@@ -50,11 +51,14 @@ def accelerator(
         cell_bits: of every cell.
         encoding: becomes the only one that is allowed.
         crossbars: of the chip; cores keep their size, so that their number follows.
+        max_error: that cells and converters may cause at a layer's output under the best mapping, RMS over the standard
+            deviation of the exact output; or "auto" or "none".
 
     Raises:
         InputFileError, ConfigError: there is no such accelerator, or a value does not fit it.
     """
-    return override(load_accelerator(name_or_path), cell_bits=cell_bits, encoding=encoding, crossbars=crossbars)
+    hardware = load_accelerator(name_or_path)
+    return override(hardware, cell_bits=cell_bits, encoding=encoding, crossbars=crossbars, max_error=max_error)
 
 
 @check_arguments("policy")

@@ -56,6 +56,14 @@ EncodingOption = Annotated[
         f"{one_of(Encoding)}",
     ),
 ]
+MaxErrorOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ERROR",
+        help="Error that cells and converters may cause at the output of each layer under the best mapping, RMS over "
+        'the standard deviation of the exact output: a number, "auto" or "none"; by default the accelerator\'s.',
+    ),
+]
 CellBitsOption = Annotated[int | None, typer.Option(metavar="N", help="Bits of a cell, instead of the accelerator's.")]
 CrossbarsOption = Annotated[
     int | None,
@@ -218,3 +226,11 @@ def parse_shape(text: str | None) -> tuple[int, ...] | None:
             hint=f"did you mean {','.join(numbers)}?" if len(numbers := re.findall(r"\d+", text)) > 1 else "",
         )
     return tuple(int(part) for part in parts)
+
+
+def read_max_error(text: str | None) -> float | str | None:
+    """Return the number that a bound on errors is, or the word."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text

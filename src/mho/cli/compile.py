@@ -15,8 +15,10 @@ from mho.cli.arguments import (
     EncodingOption,
     JsonOption,
     MappingOption,
+    MaxErrorOption,
     SharingBatchOption,
     note_doubts,
+    read_max_error,
 )
 from mho.cli.help import one_of
 from mho.cli.outputs import check_outputs, print_done
@@ -55,6 +57,7 @@ def compile_model(
     accelerator: AcceleratorOption,
     output: ProgramOption,
     encoding: EncodingOption = None,
+    max_error: MaxErrorOption = None,
     cell_bits: CellBitsOption = None,
     mapping: MappingOption = DEFAULT_MODEL,
     batch: SharingBatchOption = 1,
@@ -77,7 +80,15 @@ def compile_model(
         "mho quantize makes a quantized model of a float ONNX file, mho run trains one (stages/found/quantized.onnx)",
     )
     check_outputs({"--output": output}, (model, accelerator, policy))
-    hardware = note_doubts(mho.accelerator(accelerator, cell_bits=cell_bits, encoding=encoding, crossbars=crossbars))
+    hardware = note_doubts(
+        mho.accelerator(
+            accelerator,
+            cell_bits=cell_bits,
+            encoding=encoding,
+            crossbars=crossbars,
+            max_error=read_max_error(max_error),
+        )
+    )
     network = load_file(model)
     _check_integers(model, network)
     program = mho.compile(

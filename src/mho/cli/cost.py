@@ -19,6 +19,7 @@ from mho.cli.arguments import (
     InputShapeOption,
     JsonOption,
     MappingOption,
+    MaxErrorOption,
     NetworkArgument,
     PolicyOption,
     PrintedOption,
@@ -29,6 +30,7 @@ from mho.cli.arguments import (
     chosen_format,
     load_with_widths,
     note_doubts,
+    read_max_error,
 )
 from mho.cli.outputs import printed_into
 from mho.cost_model.document import CostDocument, EnergyDocument, EnergyRow, LayerRow
@@ -55,6 +57,7 @@ def cost(
     bits: BitsOption = None,
     output_format: TableFormatOption = TableFormat.TEXT,
     encoding: EncodingOption = None,
+    max_error: MaxErrorOption = None,
     cell_bits: CellBitsOption = None,
     mapping: MappingOption = DEFAULT_MODEL,
     batch: SharingBatchOption = 1,
@@ -73,7 +76,9 @@ def cost(
     """
     chosen = chosen_format(output_format, as_json=as_json)
     with printed_into(output, network, accelerator, policy):
-        hardware = note_doubts(mho.accelerator(accelerator, cell_bits=cell_bits, encoding=encoding))
+        hardware = note_doubts(
+            mho.accelerator(accelerator, cell_bits=cell_bits, encoding=encoding, max_error=read_max_error(max_error))
+        )
         if energy:
             check_energy(hardware)
         layers, widths = load_with_widths(mho.load_layers, network, policy=policy, bits=bits, input_shape=input_shape)

@@ -20,6 +20,7 @@ from mho.cli.arguments import (
     InputShapeOption,
     JsonOption,
     MappingOption,
+    MaxErrorOption,
     NetworkArgument,
     PolicyOption,
     PrintedOption,
@@ -27,6 +28,7 @@ from mho.cli.arguments import (
     chosen_format,
     load_with_widths,
     note_doubts,
+    read_max_error,
 )
 from mho.cli.outputs import check_outputs, printed_into
 from mho.cost_model.network_map import NetworkMap
@@ -58,6 +60,7 @@ def map_network(
     ] = None,
     output_format: FormatOption = Format.TEXT,
     encoding: EncodingOption = None,
+    max_error: MaxErrorOption = None,
     cell_bits: CellBitsOption = None,
     mapping: MappingOption = DEFAULT_MODEL,
     batch: SharingBatchOption = 1,
@@ -74,7 +77,9 @@ def map_network(
         check_outputs({"--draw": path, "--output": output}, (network, accelerator, policy))
     chosen = chosen_format(output_format, as_json=as_json)
     with printed_into(output, network, accelerator, policy):
-        hardware = note_doubts(mho.accelerator(accelerator, cell_bits=cell_bits, encoding=encoding))
+        hardware = note_doubts(
+            mho.accelerator(accelerator, cell_bits=cell_bits, encoding=encoding, max_error=read_max_error(max_error))
+        )
         layers, widths = load_with_widths(mho.load_layers, network, policy=policy, bits=bits, input_shape=input_shape)
         found = mho.map(layers, hardware, widths, mapping=mapping, batch=batch)
         if path is not None and layer is not None:

@@ -23,6 +23,7 @@ from mho.cli.arguments import (
     FormatOption,
     InputShapeOption,
     JsonOption,
+    MaxErrorOption,
     NetworkArgument,
     PolicyOption,
     PrintedOption,
@@ -30,6 +31,7 @@ from mho.cli.arguments import (
     chosen_format,
     load_with_widths,
     note_doubts,
+    read_max_error,
 )
 from mho.cli.help import one_of
 from mho.cli.outputs import check_outputs, printed_into
@@ -83,6 +85,7 @@ def schedule(
     timeline: TimelineOption = None,
     output_format: FormatOption = Format.TEXT,
     encoding: EncodingOption = None,
+    max_error: MaxErrorOption = None,
     cell_bits: CellBitsOption = None,
     input_shape: InputShapeOption = None,
     as_json: JsonOption = False,
@@ -97,7 +100,9 @@ def schedule(
     _check_files(trace, timeline, simulate=simulate)
     check_outputs({"--trace": trace, "--timeline": timeline, "--output": output}, (network, accelerator, policy))
     chosen = chosen_format(output_format, as_json=as_json)
-    hardware = note_doubts(mho.accelerator(accelerator, cell_bits=cell_bits, encoding=encoding))
+    hardware = note_doubts(
+        mho.accelerator(accelerator, cell_bits=cell_bits, encoding=encoding, max_error=read_max_error(max_error))
+    )
     loaded, widths = load_with_widths(mho.load, network, policy=policy, bits=bits, input_shape=input_shape)
     if energy:
         check_energy(hardware)

@@ -109,8 +109,10 @@ def override(
     encoding: Encoding | str | None = None,
     crossbars: int | None = None,
     placement: Placement | None = None,
+    max_error: float | str | None = None,
 ) -> Accelerator:
-    """Return the accelerator with other cells, another encoding, placement or number of crossbars; what is None stays.
+    """Return the accelerator with other cells, another encoding, placement, number of crossbars or bound on errors;
+    what is None stays.
 
     An encoding becomes the only one that is allowed, and that of the paper's mapping where this has it. Cores
     keep their size, so that their number follows from the crossbars; a mesh is then as square as it can be.
@@ -129,10 +131,11 @@ def override(
             )  # fmt: skip
         content["mapping"]["allowed"]["encodings"] = [str(encoding)]
         content["sources"]["mapping.allowed"] = _OVERRIDDEN
-    changes: dict[str, int | str | None] = {
+    changes: dict[str, float | str | None] = {
         "crossbar.cell_bits": cell_bits,
         "mapping.encoding": str(encoding) if encoding in PAPER_ENCODINGS else None,
         "array.placement": None if placement is None else str(placement),
+        "mapping.max_error": max_error,
     }
     if crossbars is not None and crossbars != accelerator.chip.crossbars:
         changes |= {"chip.crossbars": crossbars, "chip.cores": _count_cores(accelerator, crossbars)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from mho.errors import MappingError
 from mho.hardware.spec import PAPER_ENCODINGS, Accelerator, Encoding
@@ -17,6 +17,7 @@ from mho.mapping.best_mapping import MappingChoice, choose_mapping
 from mho.mapping.event_counts import UnitTimes
 from mho.mapping.layer_mapping import LayerMapping, MappingModel, Range
 from mho.mapping.layer_search import Piece
+from mho.mapping.output_error import error_bound, mapping_error
 from mho.mapping.paper_mapping import plan_layer
 from mho.network.layers import MvmLayer
 from mho.policy import BitWidths
@@ -24,6 +25,12 @@ from mho.policy import BitWidths
 WITHOUT, OTHER_ENCODING, BY_ITSELF = "without ", "another encoding", "by itself"
 """How the names of alternatives begin that lack one thing, the name of the best in another encoding, and that of the
 best in a crossbar of its own, for layers that lie in one with others."""
+
+FASTEST, LEAST_ERROR = "fastest", "least error"
+"""Names of the best mapping without a bound on errors, and of the fastest of those with about the least error."""
+
+_TIGHTEST = 1e-9
+"""A bound that no mapping keeps."""
 
 _ALONE: dict[str, Any] = {"window_positions": 1, "input_slices_per_mvm": 1, "groups_per_tile": 1, "splits": False}
 """What is allowed where single positions take one slice after the other."""
@@ -38,12 +45,15 @@ class Alternative:
         mapping: the cheapest one of that kind; None where there is none.
         time_ps: its time for a batch, ps; None where there is none.
         reason: why there is none, or nothing.
+        error: that it is predicted to cause at the layer's output (`mho.mapping.output_error`); None where there is no
+            mapping.
     """
 
     name: str
     mapping: LayerMapping | None
     time_ps: int | None
     reason: str = ""
+    error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +66,8 @@ class Explanation:
         alternatives: what else there is, each with writes of its own.
         stack: names of the other layers that are written at once with it.
         saved_ps: what this saves of the time of all of them, ps: it makes up for a mapping that is slower by itself.
+        error: that the mapping is predicted to cause at the layer's output; 0 where nothing that is modelled does.
+        bound: on that error; None: none.
     """
 
     mapping: LayerMapping
@@ -63,6 +75,13 @@ class Explanation:
     alternatives: tuple[Alternative, ...]
     stack: tuple[str, ...] = ()
     saved_ps: int = 0
+    error: float = 0.0
+    bound: float | None = None
+
+    @property
+    def keeps_bound(self) -> bool:
+        """True where the error is within its bound, or there is none."""
+        return self.bound is None or self.error <= self.bound * (1 + 1e-9)
 
     @property
     def by_itself(self) -> Explanation | None:
@@ -70,7 +89,7 @@ class Explanation:
         for number, one in enumerate(self.alternatives):
             if one.name == BY_ITSELF and one.mapping is not None and one.time_ps is not None:
                 others = (*self.alternatives[:number], *self.alternatives[number + 1 :])
-                return Explanation(one.mapping, one.time_ps, others)
+                return Explanation(one.mapping, one.time_ps, others, error=one.error or 0.0, bound=self.bound)
         return None
 
     @property
@@ -118,9 +137,10 @@ def explain_mapping(
     """
     variants = _Variants(mapping.layer, mapping.bits, accelerator, batch)
     found = list(variants.beside_paper(mapping) if model is MappingModel.PAPER else variants.beside_best(mapping))
+    error, bound = mapping_error(mapping, accelerator), error_bound(layer_hardware(accelerator, mapping.bits))
     if shared_time_ps is None:
-        return Explanation(mapping, variants.time_ps(mapping), tuple(found))
-    return Explanation(mapping, shared_time_ps, (variants.best(BY_ITSELF), *found))
+        return Explanation(mapping, variants.time_ps(mapping), tuple(found), error=error, bound=bound)
+    return Explanation(mapping, shared_time_ps, (variants.best(BY_ITSELF), *found), error=error, bound=bound)
 
 
 def find_baselines(layer: MvmLayer, bits: BitWidths, accelerator: Accelerator, *, batch: int = 1) -> Baselines:
@@ -157,6 +177,9 @@ class _Variants:
             yield from (self.im2col(encoding) for encoding in self.accelerator.mapping.allowed.encodings)
         else:
             yield from self._with_less(mapping)
+        if error_bound(layer_hardware(self.accelerator, self.bits)) is not None:
+            yield self._tell(FASTEST, lambda: self._search_within("none"))
+            yield self._tell(LEAST_ERROR, lambda: self._search_within(_TIGHTEST))
         yield self.paper(self.accelerator.mapping.encoding)
 
     def beside_paper(self, mapping: LayerMapping) -> Iterator[Alternative]:
@@ -204,6 +227,10 @@ class _Variants:
     def _search(self, allowed: dict[str, Any]) -> LayerMapping:
         return choose_mapping(self.layer, self.bits, self._allowing(allowed), batch=self.batch)
 
+    def _search_within(self, bound: float | Literal["none"]) -> LayerMapping:
+        accelerator = self.accelerator.with_max_error(bound)
+        return choose_mapping(self.layer, self.bits, accelerator, batch=self.batch)
+
     def _allowing(self, changes: dict[str, Any]) -> Accelerator:
         return self._with_rules({"allowed": self.accelerator.mapping.allowed.model_copy(update=changes)})
 
@@ -215,7 +242,7 @@ class _Variants:
             mapping = make()
         except MappingError as error:
             return Alternative(name, None, None, error.what)
-        return Alternative(name, mapping, self.time_ps(mapping))
+        return Alternative(name, mapping, self.time_ps(mapping), error=mapping_error(mapping, self.accelerator))
 
 
 def _in_words(encoding: Encoding) -> str:

@@ -142,6 +142,8 @@ class AlternativeRow(FrozenModel):
     """Time of one sample, us."""
     ratio: float | None
     """Its time over that of the layer's mapping."""
+    error: float | None
+    """Error that it is predicted to cause at the output, RMS over the standard deviation of the exact output."""
 
     @classmethod
     def of(cls, alternative: Alternative, layer: LayerMap, batch: int) -> AlternativeRow:
@@ -155,6 +157,7 @@ class AlternativeRow(FrozenModel):
             mvms=None if mapping is None else mapping.mvms,
             latency_us=None if time is None else to_microseconds(time) / batch,
             ratio=layer.explanation.ratio(alternative),
+            error=alternative.error,
         )
 
 
@@ -208,6 +211,10 @@ class LayerMapRow(FrozenModel):
     """Time of one sample, us."""
     bound_us: float
     """What no exact mapping of this kind can beat, us; reads alone where a write may be shared."""
+    error: float
+    """Error predicted at the output, RMS over the standard deviation of the exact output; 0 where all is ideal."""
+    max_error: float | None
+    """Bound on the error; null: none."""
     cells: int
     """Cells of all tiles."""
     digit_cells: int
@@ -249,6 +256,8 @@ class LayerMapRow(FrozenModel):
             operations=mapping.counts.operations,
             latency_us=to_microseconds(layer.cost.latency_ps) / batch,
             bound_us=to_microseconds(layer.bound.latency_ps) / batch,
+            error=layer.explanation.error,
+            max_error=layer.explanation.bound,
             cells=layer.cells.all,
             digit_cells=layer.cells.digits,
             correction_cells=layer.cells.corrections,

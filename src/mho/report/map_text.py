@@ -63,6 +63,7 @@ def print_map(console: Console, network_map: NetworkMap, title: str) -> None:
             tuple(_ms(layer.cost.latency_ps, batch) for layer in layers),
             _ms(network_map.latency_ps, batch),
         ),
+        *_errors(network_map),
         Column("x bound", tuple(f"{layer.over_bound:.2f}" for layer in layers), _over_bound(network_map)),
         Column("cells", tuple(_share(layer) for layer in layers), f"{network_map.cells.utilization:.1%}"),
         Column("next best", tuple(_next_best(layer) for layer in layers), most=_MAPPING_LINE),
@@ -74,6 +75,7 @@ def print_map(console: Console, network_map: NetworkMap, title: str) -> None:
         style="dim",
         soft_wrap=True,
     )
+    _print_errors(console, network_map)
     _print_left_out(console, left_out)
     print_reuse(console, network_map.accelerator)
 
@@ -148,6 +150,30 @@ def print_layer(console: Console, network_map: NetworkMap, name: str, *, tiles: 
         _print_tiles(console, layer, network_map.accelerator, _FEW_TILES if tiles is None else tiles)
 
 
+def _errors(network_map: NetworkMap) -> list[Column]:
+    """Return the column of predicted errors, where there are any."""
+    errors = [layer.explanation.error for layer in network_map.layers]
+    return [Column("error", tuple(f"{error:.3f}" for error in errors))] if any(errors) else []
+
+
+def _print_errors(console: Console, network_map: NetworkMap) -> None:
+    """Say what errors are, and which layers do not keep their bound."""
+    explained = {layer.name: layer.explanation for layer in network_map.layers}
+    if not any(one.error for one in explained.values()):
+        return
+    bound = next((one.bound for one in explained.values() if one.bound is not None), None)
+    words = "no bound" if bound is None else f"bound (mapping.max_error) {bound:g}"
+    console.print(
+        f"error: predicted at the output, RMS over the standard deviation of the exact output; {words}",
+        style="dim",
+        soft_wrap=True,
+    )
+    above = [name for name, one in explained.items() if not one.keeps_bound]
+    if above:
+        named = ", ".join(above[:_FEW_TILES]) + (", ..." if len(above) > _FEW_TILES else "")
+        console.print(f"above the bound: {named}", style="yellow", soft_wrap=True)
+
+
 def _print_heading(console: Console, network_map: NetworkMap, title: str) -> None:
     hardware = network_map.accelerator
     crossbar = hardware.crossbar
@@ -171,6 +197,7 @@ def _print_choice(console: Console, layer: LayerMap, batch: int) -> None:
         Column("MVMs", (f"{layer.mapping.mvms:,}", *(_mvms(one) for one in others))),
         Column("ms", (_ms(explanation.time_ps, batch), *_times(others, batch)[0])),
         Column("ratio", ("1.00", *("-" if ratio is None else f"{ratio:.2f}" for ratio in ratios))),
+        *_alternative_errors(layer, others),
         Column(
             "mapping",
             (tell_mapping(layer.mapping), *(tell_alternative(explanation, one) for one in others)),
@@ -180,6 +207,14 @@ def _print_choice(console: Console, layer: LayerMap, batch: int) -> None:
     left_out = print_columns(console, columns, ("mapping", "MVMs", "tiles"))
     console.print(tell_choice(explanation, batch=batch), soft_wrap=True)
     _print_left_out(console, left_out)
+
+
+def _alternative_errors(layer: LayerMap, others: list[Alternative]) -> list[Column]:
+    """Return the column of predicted errors of a mapping and its alternatives, where there are any."""
+    errors = [layer.explanation.error, *(one.error for one in others)]
+    if not any(errors):
+        return []
+    return [Column("error", tuple("-" if error is None else f"{error:.3f}" for error in errors))]
 
 
 def _print_part(console: Console, layer: LayerMap, number: int, accelerator: Accelerator) -> None:
