@@ -154,7 +154,7 @@ def compare_with_chips(
     program = compile_network(trainable.to_quantized_network(), ideal, model=MappingModel(model))
     chips = np.array([on_chip(program, seed, x, hardware, conditions) for seed in range(CHIPS)], dtype=np.float64)
     arrays = arrays_of_network(trainable.network, policy, ideal, MappingModel(model))
-    noise = ArrayNoise(hardware, arrays, conditions=conditions, renewal=RangeRenewal(RULE, steps=1))
+    noise = ArrayNoise(hardware, arrays, conditions=conditions, renewal=RangeRenewal(RULE, steps=1), method="tiles")
     generator = torch.Generator().manual_seed(1)
     trainable.train()
     draws = []

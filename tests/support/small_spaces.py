@@ -61,6 +61,7 @@ def adc_space(
     own = {"adc_range": "calibrated-layer", "adc_latency_us_per_bit": 0.2, "columns_per_adc": 4}
     prices = {"adc_pj_per_bit": 1, "mvm_pj": 2}
     hardware = make_accelerator(32, 32, 2, **{"adc_bits": 8, "converters": own | (converters or {}), "energy": prices})
+    hardware = hardware.with_max_error("none")  # so that fewer bits never take longer
     limits = {"adc_bits": (3, 5, 8), "min_weight_bits": 3, "min_act_bits": 6, "hold_first_last": None, **limits}
     return make_space(NETWORK, hardware, SearchConstraints(**limits), prune=prune, objective=objective, mapping=mapping)
 

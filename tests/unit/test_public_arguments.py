@@ -46,6 +46,7 @@ def calls(tmp_path_factory):
         "quantize": {"network": network, "policy": "4/4", "calibration_inputs": samples},
         "trainable": {"network": network, "policy": "4/4", "calibration_inputs": samples},
         "save": {"value": program, "path": folder / "p.mho"},
+        "estimate": {"network": quantized, "accelerator": "rram-hfo2", "samples": (samples, labels)},
         "compile": {"quantized": quantized, "accelerator": "pelke2026-4bit"},
         "compile_schedule": {"quantized": quantized, "schedule": mho.schedule(quantized, "isaac", simulate=False)},
         "timing": {"program": program},

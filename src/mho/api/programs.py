@@ -125,7 +125,9 @@ def compile_schedule(quantized: Network, schedule: Schedule) -> Program:
     from mho.scheduling.chip_schedule import ChipSchedule
     from mho.scheduling.reload_schedule import ReloadSchedule
 
-    assert isinstance(schedule, ChipSchedule | ReloadSchedule), "mho.schedule makes these two"
+    if not isinstance(schedule, ChipSchedule | ReloadSchedule):
+        kind = type(schedule).__name__
+        raise MhoError(f"a {kind} is no schedule", where="mho.compile_schedule", expected="what mho.schedule makes")
     return compile_schedule(quantized, schedule)
 
 

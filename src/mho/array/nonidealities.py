@@ -169,6 +169,7 @@ _ERROR_GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "stuck cells": STUCK_CELLS,
         "drift": ("array.drift_exponent", "array.drift_exponent_std"),
         "disturbance by reads": ("array.read_disturb_reads",),
+        "current of the lowest level": ("array.off_current",),
         "resistance of wires": ("array.row_segment_ohm", "array.col_segment_ohm"),
         "ADCs": ADC,
         "DACs": DAC,

@@ -98,7 +98,10 @@ def count_samples(arrays: LayerArrays) -> int:
 
 
 def _by_output(values: Tensor, geometry: Geometry) -> Tensor:
-    """Return results as float64 [outputs, others]."""
+    """Return results as float64 [outputs of all groups, others]."""
+    if geometry[0] == "matmul":
+        grouped = values.to(torch.float64).reshape(len(values), -1, *values.shape[-2:])
+        return grouped.permute(1, 3, 0, 2).flatten(2).flatten(0, 1)
     axis = 1 if geometry[0] == "conv" else -1
     return values.to(torch.float64).movedim(axis, 0).flatten(1)
 
