@@ -18,7 +18,7 @@ Positive = Annotated[float, Field(gt=0)]
 class DataSpec(FrozenModel):
     """Which data, and how its training part is cut into train, calibration and validation.
 
-    Calibration and validation images are drawn from the training data by the run's seed and never trained on.
+    Calibration and validation samples are drawn from the training data by the run's seed and never trained on.
     """
 
     name: DataName
@@ -34,12 +34,12 @@ class DataSpec(FrozenModel):
     """Images to set aside as test set where the source has none of its own (`digits`: 500; an image folder without
     `test/`: must be given)."""
     limit: Count | None = None
-    """Use at most so many training images."""
+    """Use at most so many training samples."""
     augmentation: Literal["none", "flip-crop"] = "none"
     """What training does to images: nothing, or mirror them and shift them by up to four pixels."""
     mean: tuple[float, ...] | None = None
     """Subtracted from each channel after scaling to 0..1. Left out: the dataset's own; for folders and arrays, measured
-    on the training images."""
+    on the training samples."""
     std: tuple[Positive, ...] | None = None
     """Divides each channel. Left out: as `mean`."""
     channels: Literal[1, 3] = 3

@@ -135,14 +135,14 @@ class ChipFigures(FrozenModel):
 
 
 class ZeroSliceFigures(FrozenModel):
-    """Reads that drive zero input slices only: the hardware may skip them. Measured on test images."""
+    """Reads that drive zero input slices only: the hardware may skip them. Measured on test samples."""
 
     name: str
     """`reference` or `found`."""
     label: str
     """For people."""
     images: Annotated[int, Field(ge=1)]
-    """Test images on which it was measured."""
+    """Test samples on which it was measured."""
     share: Share
     """Share of all reads that may be skipped."""
     latency_us: float
@@ -277,7 +277,7 @@ class Check(FrozenModel):
     claim: str
     """What must be true."""
     images: Count
-    """Test images on which it was checked."""
+    """Test samples on which it was checked."""
     differing: Count
     """Images that broke the claim."""
     passed: bool
@@ -346,19 +346,19 @@ class DataFigures(FrozenModel):
     classes: tuple[str, ...]
     """Class names."""
     train: int
-    """Training images."""
+    """Training samples."""
     calibration: int
-    """Calibration images."""
+    """Calibration samples."""
     validation: int
-    """Validation images."""
+    """Validation samples."""
     test: int
-    """Test images."""
+    """Test samples."""
     samples: Literal["uint8", "float32"] | None = None
     """Type of the samples as the dataset gives them, which network files and programs of the run take; null in results
     that predate it."""
     normalization: tuple[NormalizationStep, ...] = ()
     """What the network does to them first: part of every network file and program of the run."""
     sha256: str
-    """Hash of all images and labels, in their order."""
+    """Hash of all samples and labels, in their order."""
     test_sha256: str | None = None
     """Hash of the test samples that the programs classified, and of their labels; null in results that predate it."""

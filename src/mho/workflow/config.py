@@ -100,11 +100,11 @@ class TrainingSettings(FrozenModel):
     """How a network is trained for one purpose."""
 
     epochs: Count | None = None
-    """Passes over the training images. Give this or `steps`."""
+    """Passes over the training samples. Give this or `steps`."""
     steps: Count | None = None
     """Optimizer steps. Give this or `epochs`."""
     batch_size: int = Field(default=128, ge=1, le=65536)
-    """Images a step."""
+    """Samples a step."""
     learning_rate: float = Field(gt=0, le=10)
     """Highest learning rate of the schedule."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
@@ -122,7 +122,7 @@ class TrainingSettings(FrozenModel):
     fixed_norm_share: float = Field(default=0.0, ge=0, le=1)
     """Share of the steps, the last ones, in which batch normalizations use their running statistics and keep them."""
     images: Count | None = None
-    """Use only so many training images (the first of the shuffled ones)."""
+    """Use only so many training samples (the first of the shuffled ones)."""
 
     @model_validator(mode="after")
     def _one_length(self) -> TrainingSettings:
@@ -222,10 +222,10 @@ class EvaluationSettings(FrozenModel):
 
 
 class SimulationSettings(FrozenModel):
-    """On how many test images each engine is compared with the others."""
+    """On how many test samples each engine is compared with the others."""
 
     executor_images: Count | Literal["all"] = "all"
-    """Test images that the compiled program answers: they give the final accuracy."""
+    """Test samples that the compiled program answers: they give the final accuracy."""
     reference_images: Count = 1000
     """Of these, how many are compared with the integer reference."""
     interpreter_images: Count = 50
@@ -233,7 +233,7 @@ class SimulationSettings(FrozenModel):
     zero_slice_images: int = Field(default=200, ge=0, le=MAX_COUNT)
     """Of these, on how many the reads are counted that only drive zero slices; 0: none."""
     batch_size: int = Field(default=256, ge=1, le=65536)
-    """Images run together."""
+    """Samples run together."""
     chips: Annotated[int, Field(ge=0, le=1000)] | Literal["auto"] = "auto"
     """On how many sampled chips, of seeds 1, 2 and so on, both programs are tested; 0: none, and accuracies are those
     of exact integers everywhere. "auto": none where cells, wires and converters are ideal, one where all chips are

@@ -22,7 +22,7 @@ from mho.workflow.stage import Figures, Report
 NETWORK_FILE, FLOAT_FILE, CALIBRATION_FILE = "network.onnx", "float.onnx", "calibration.safetensors"
 CALIBRATION_IMAGES = 512
 TRAINED_ELSEWHERE = (
-    "The weights were given. If they were trained on images that are validation images here, accuracy on validation "
+    "The weights were given. If they were trained on samples that are validation samples here, accuracy on validation "
     "data is flattered; accuracy on test data is not."
 )
 
@@ -234,5 +234,5 @@ class Calibrate:
         return {"images": len(images)}
 
     def note(self, figures: Mapping[str, Any]) -> str:
-        """How many images."""
-        return f"on {figures['images']} images"
+        """How many samples."""
+        return f"on {figures['images']} samples"

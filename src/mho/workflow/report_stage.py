@@ -64,8 +64,8 @@ _FILES = (
     ("program", PROGRAM_FILE, "compiled program of the found policy, with its schedule"),
     ("program", REFERENCE_PROGRAM_FILE, "compiled program of uniform 8/8, alike"),
     ("search", SEARCH_FILE, "every policy tried"),
-    ("simulation", "logits.npz", "simulated outputs for the test images"),
-    ("simulation", PREDICTIONS_FILE, "what each network predicts for the test images, and the losses"),
+    ("simulation", "logits.npz", "simulated outputs for the test samples"),
+    ("simulation", PREDICTIONS_FILE, "what each network predicts for the test samples, and the losses"),
     ("simulation", RANGES_FILE, "ranges of the found policy's ADCs on chip 1, for mho simulate"),
 )
 

@@ -221,7 +221,7 @@ class StudyConfig(FrozenModel):
         if self.data is not None and self.samples.file is not None:
             raise ValueError("samples come either from the table data or from samples.file, not from both")
         if self.data is not None and self.calibration.file is not None:
-            raise ValueError("calibration.file is for samples.file; the table data has calibration images of its own")
+            raise ValueError("calibration.file is for samples.file; the table data has calibration samples of its own")
         if self.study.design is Design.GRID and not self.swept:
             raise ValueError("a grid needs a key in the table sweeps, such as array.programming_error")
         return self

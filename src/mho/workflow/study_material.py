@@ -115,7 +115,7 @@ def load_material(
     _check_given_once(has_samples, samples is not None, "data", where)
     if calibration is not None:
         if config.data is not None:
-            raise ConfigError("data has calibration images of its own", where=f"{where}: data", expected="samples")
+            raise ConfigError("data has calibration samples of its own", where=f"{where}: data", expected="samples")
         if config.calibration.file is not None:
             raise ConfigError("given here and in Python", where=f"{where}: calibration.file", expected="one of them")
     source = "given in Python"
@@ -171,7 +171,7 @@ def _load_samples(
         chosen = split if settings.images == "all" else split.spread(_check_count(settings.images, len(split)))
         calibration = dataset.calibration.spread(config.calibration.images).inputs(slice(None))
         samples = LabelledSamples(chosen.inputs(slice(None)), chosen.labels)
-        return samples, f"{dataset.name}, {settings.split} images", calibration
+        return samples, f"{dataset.name}, {settings.split} samples", calibration
     source = "given in Python"
     if given is None:
         assert settings.file is not None, "samples come from somewhere"
@@ -213,7 +213,7 @@ def _check_lengths(inputs: Inputs, count: int, *, where: str) -> None:
 
 def _check_count(wanted: int, there_are: int) -> int:
     if wanted > there_are:
-        raise DataError(f"{wanted:,} images are wanted", where="samples.images", expected=f"at most {there_are:,}")
+        raise DataError(f"{wanted:,} samples are wanted", where="samples.images", expected=f"at most {there_are:,}")
     return wanted
 
 

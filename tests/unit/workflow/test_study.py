@@ -282,7 +282,7 @@ def test_calibration_inputs_may_be_given_in_python(tmp_path):
         with pytest.raises(MhoError, match=message):
             mho.study({**content, **changes}, **told, calibration=given, directory=tmp_path / "c")
     digits = tables(data={"name": "digits"})
-    with pytest.raises(MhoError, match="calibration images of its own"):
+    with pytest.raises(MhoError, match="calibration samples of its own"):
         mho.study(digits, program=program, calibration=samples[0], directory=tmp_path / "c")
 
 
@@ -325,13 +325,13 @@ def test_data_sets_give_their_images_and_calibration_images():
         samples={"images": 50, "split": "validation"},
         calibration={"images": 7},
     )
-    with pytest.raises(MhoError, match=r"50 images are wanted.*\n  expected: at most 40"):
+    with pytest.raises(MhoError, match=r"50 samples are wanted.*\n  expected: at most 40"):
         load_material(study_from_json(content, where="s"), where="s", program=program)
     content["samples"]["images"] = 20
     loaded = load_material(study_from_json(content, where="s"), where="s", program=program)
     assert loaded.samples.inputs.shape == (20, 1, 8, 8)
     assert loaded.preparation.inputs.shape == (7, 1, 8, 8)
-    assert loaded.samples_source == "digits, validation images"
+    assert loaded.samples_source == "digits, validation samples"
     raw_program = replace(program, metadata={NORMALIZES_INPUT: ["sub", "mul"]})
     raw = load_material(study_from_json(content, where="s"), where="s", program=raw_program)
     for given, wanted in (
