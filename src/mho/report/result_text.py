@@ -76,8 +76,8 @@ def describe_machine(figures: ChipFigures, crossbars: int) -> str:
     if figures.regime is Regime.ONE_CROSSBAR:
         return f" Its crossbar is written {figures.writes or 0:,} times an inference{wears}." if wears else ""
     used, most = f"{figures.used_crossbars or 0:,}", f"{plural(crossbars, 'crossbar')}"
-    if figures.is_reloaded:
-        return f" Its tiles are rewritten on {used} of {most}, {figures.writes or 0:,} writes an inference{wears}."
+    if figures.is_reloaded and figures.writes:
+        return f" Its tiles are rewritten on {used} of {most}, {figures.writes:,} writes an inference{wears}."
     return f" Its weights stay in {used} of {most}{wears}."
 
 
