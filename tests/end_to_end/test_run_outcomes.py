@@ -3,7 +3,7 @@ import re
 from pathlib import Path
 
 import pytest
-from tiny_run import write_tiny_run
+from tiny_run import HEAD, write_tiny_run
 
 from mho.bit_search.qat_evaluator import QatEvaluator
 from mho.cli.main import main
@@ -11,24 +11,9 @@ from mho.errors import MhoError
 from mho.policy import Policy
 from mho.report.result import read_result
 
-QUICK = """
-[run]
-name = "tiny"
-threads = 1
-
-[network]
-name = "net.py:make"
-
-[data]
-name = "npz"
-root = "data.npz"
-calibration = 40
-validation = 60
-
-[accelerator]
-name = "pelke2026-4bit"
-
-[float_training]
+QUICK = (
+    HEAD
+    + """[float_training]
 epochs = 3
 batch_size = 32
 learning_rate = 0.1
@@ -51,6 +36,7 @@ learning_rate = 0.01
 executor_images = 40
 interpreter_images = 2
 """
+)
 
 
 @pytest.fixture(scope="module")

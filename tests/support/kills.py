@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx_models import model, node
+from tiny_run import write_squares
 
 CONFIG = """
 [run]
@@ -159,12 +160,7 @@ def write_inputs(folder: Path) -> None:
 
     write_study(folder, STUDY)
     (folder / "small.toml").rename(folder / "study.toml")
-    generator = np.random.default_rng(0)
-    labels = np.arange(240) % 3
-    images = generator.normal(0, 0.6, (240, 1, 8, 8)).astype(np.float32)
-    for image, label in zip(images, labels, strict=True):
-        image[0, 2 : 2 + 2 * label + 1, 1:6] += 1.0
-    np.savez(folder / "data.npz", x_train=images[:200], y_train=labels[:200], x_test=images[200:], y_test=labels[200:])
+    write_squares(folder, 200, 40)
     onnx.save(make_network(), folder / "net.onnx")
     (folder / "killed.toml").write_text(CONFIG)
 

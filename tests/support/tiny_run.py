@@ -18,7 +18,7 @@ def make(classes, input_shape):
     )
 """
 
-CONFIG = """
+HEAD = """
 [run]
 name = "tiny"
 seed = 3
@@ -36,7 +36,12 @@ validation = 60
 [accelerator]
 name = "pelke2026-4bit"
 
-[float_training]
+"""
+"""Run, network, data and accelerator."""
+
+CONFIG = (
+    HEAD
+    + """[float_training]
 epochs = 12
 batch_size = 32
 learning_rate = 0.1
@@ -61,16 +66,26 @@ learning_rate = 0.01
 reference_images = 40
 interpreter_images = 10
 """
+)
+
+
+def write_squares(folder: Path, train: int = 300, test: int = 100) -> None:
+    """Write data.npz: bright squares in one of three places."""
+    generator, count = np.random.default_rng(0), train + test
+    labels = np.arange(count) % 3
+    images = generator.normal(0, 0.6, (count, 1, 8, 8)).astype(np.float32)
+    for image, label in zip(images, labels, strict=True):
+        image[0, 2 : 2 + 2 * label + 1, 1:6] += 1.0
+    of_train, of_test = slice(0, train), slice(train, None)
+    np.savez(
+        folder / "data.npz",
+        x_train=images[of_train], y_train=labels[of_train], x_test=images[of_test], y_test=labels[of_test],
+    )  # fmt: skip
 
 
 def write_tiny_run(folder: Path) -> Path:
     """Write a configuration beside its network and its data into a folder, and return its file."""
-    generator = np.random.default_rng(0)
-    labels = np.arange(400) % 3
-    images = generator.normal(0, 0.6, (400, 1, 8, 8)).astype(np.float32)
-    for image, label in zip(images, labels, strict=True):
-        image[0, 2 : 2 + 2 * label + 1, 1:6] += 1.0
-    np.savez(folder / "data.npz", x_train=images[:300], y_train=labels[:300], x_test=images[300:], y_test=labels[300:])
+    write_squares(folder)
     (folder / "net.py").write_text(NETWORK)
     (folder / "config.toml").write_text(CONFIG)
     return folder / "config.toml"

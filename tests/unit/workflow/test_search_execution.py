@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import onnx
 import pytest
 from kills import make_network
+from tiny_run import write_squares
 
 from mho.errors import ConfigError, MissingExtraError
 from mho.workflow.config import load_config
@@ -63,12 +63,7 @@ learning_rate = 0.01
 @pytest.fixture(scope="module")
 def config(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("search")
-    draws = np.random.default_rng(0)
-    labels = np.arange(400) % 3
-    images = draws.normal(0, 0.6, (400, 1, 8, 8)).astype(np.float32)
-    for image, label in zip(images, labels, strict=True):
-        image[0, 2 : 2 + 2 * label + 1, 1:6] += 1.0
-    np.savez(folder / "data.npz", x_train=images[:300], y_train=labels[:300], x_test=images[300:], y_test=labels[300:])
+    write_squares(folder)
     onnx.save(make_network(), folder / "net.onnx")
     (folder / "config.toml").write_text(CONFIG)
     return folder / "config.toml"
