@@ -223,7 +223,7 @@ def run_search(
         name_of(method), space, evaluator, log, options, on_progress, measurer or LocalMeasurer(evaluator)
     )
     reference = _measure_reference(state)
-    goal = _make_goal(reference, _find_full_accuracy(state, reference), options, space, limit)
+    goal = make_goal(reference, _find_full_accuracy(state, reference), options, space, limit)
     state.start(goal, given)
     method_at_work = make_method(space, goal, options.budget, generator)
     for record in state.records:
@@ -289,13 +289,22 @@ def _find_full_accuracy(state: SearchState, reference: EvaluationRecord) -> floa
     return exact.accuracy
 
 
-def _make_goal(
+def make_goal(
     reference: EvaluationRecord,
     full_accuracy: float,
     options: SearchLimits,
     space: SearchSpace,
     cost_budget: int | None,
 ) -> Goal:
+    """Return what a search is after.
+
+    Args:
+        reference: the record of uniform 8/8.
+        full_accuracy: that drops count from, 0..1.
+        options: what may be lost or cost.
+        space: what is searched.
+        cost_budget: what the best policy may cost, in the unit of the space's objective; None: what accuracy allows.
+    """
     assert reference.score is not None, "the reference was measured"
     return Goal(
         full_accuracy,

@@ -116,7 +116,7 @@ class StatisticalEvaluator:
 
         Args:
             trainable, splits: as for any evaluator.
-            on_progress: is told the share that is done, 0..1.
+            on_progress: is given the share that is done, 0..1.
 
         Raises:
             MhoError: the network cannot be mapped, or is in float.

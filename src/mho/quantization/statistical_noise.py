@@ -34,7 +34,7 @@ from mho.quantization.weight_moments import WeightMoments, find_moments
 
 
 class _Table:
-    """The moments of a part's weights as tensors on the device that they are asked for on."""
+    """The moments of a part's weights as tensors on the device of what they are looked up for."""
 
     def __init__(self, part: ArrayPart, moments: WeightMoments) -> None:
         self.part, self.moments = part, moments

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
@@ -12,24 +11,11 @@ from mho.cost_model.area import AreaComponent
 from mho.cost_model.document import leave_out_adc_bits
 from mho.cost_model.energy import Component
 from mho.display import Cell, Table, Tabular
+from mho.evaluation.deployment import Regime
 from mho.formats import plural
 from mho.frozen_model import FrozenModel
 from mho.hardware.converters import ConversionTime
 from mho.mapping.layer_mapping import MappingModel
-
-
-class Regime(StrEnum):
-    """How an accelerator runs a network.
-
-    Attributes:
-        WEIGHT_STATIONARY: every tile has a crossbar of its own and stays; layers overlap.
-        TIME_MULTIPLEXED: there are fewer crossbars than tiles; tiles are rewritten while others are read.
-        ONE_CROSSBAR: one crossbar, used again for every tile, one after the other.
-    """
-
-    WEIGHT_STATIONARY = "weight-stationary"
-    TIME_MULTIPLEXED = "time-multiplexed"
-    ONE_CROSSBAR = "one-crossbar"
 
 
 class ComparedWidths(FrozenModel):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from mho.evaluation.deployment import Regime
 from mho.formats import format_energy, format_time
 from mho.report.columns import Column, print_columns
 from mho.report.comparison_document import (
@@ -12,7 +13,6 @@ from mho.report.comparison_document import (
     ComparedRun,
     ComparedWidths,
     Comparison,
-    Regime,
 )
 from mho.report.hardware_words import CONVERSION_TIMES
 from mho.terminal import Console, Text

@@ -61,8 +61,8 @@ def describe_miss(result: RunResult) -> str:
     """
     search = result.search
     failed = f"The search failed ({' '.join(search.failed.split())}); what it had evaluated before counts. "
-    is_told = bool(result.chip_accuracies) and bool(describe_target(result))
-    return (failed if search.failed else "") + (f"{search.missed} " if search.missed and not is_told else "")
+    follows = bool(result.chip_accuracies) and bool(describe_target(result))
+    return (failed if search.failed else "") + (f"{search.missed} " if search.missed and not follows else "")
 
 
 def describe_machine(figures: ChipFigures, crossbars: int) -> str:

@@ -60,28 +60,6 @@ class ChosenOptions:
     duplication: Duplication
 
 
-def choose_options(
-    network: Network,
-    options: Mapping[str, Sequence[LayerMapping]],
-    accelerator: Accelerator,
-    crossbars: int,
-    objective: Objective,
-) -> ChosenOptions:
-    """Choose an option of each layer and its copies, see `OptionSearch`. Deterministic.
-
-    Args:
-        network: float or quantized.
-        options: of each layer on the chip, one or more, ascending in crossbars: see `list_network_options`.
-        accelerator: what they are made for.
-        crossbars: of the chip.
-        objective: what to minimize.
-
-    Raises:
-        ScheduleError: the chip does not hold each layer once; states demand, limit and levers.
-    """
-    return OptionSearch(network, options, accelerator).choose(crossbars, objective)
-
-
 class OptionSearch:
     """Chooses options and copies of the same layers for chips of several sizes.
 

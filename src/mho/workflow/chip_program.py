@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mho.cost_model.layer_tables import network_policy
 from mho.errors import ScheduleError
+from mho.evaluation.deployment import ChipDeployment, compile_deployment, read_policy
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_mapping import MappingModel
 from mho.network.graph import Network
-from mho.program.lowering import compile_schedule, require_integers
 from mho.program.program import Program
-from mho.scheduling.chip_schedule import ChipDemand, ChipSchedule
+from mho.scheduling.chip_schedule import ChipDemand
 from mho.scheduling.duplication import Objective
-from mho.scheduling.reload_schedule import ReloadSchedule
 from mho.simulation.chip_search import find_schedule
 
 
@@ -43,11 +41,7 @@ def compile_for_chip(
         MappingError: a layer is not quantized, or cannot be mapped.
         ScheduleError: buffers are too small; or there is a batch although all tiles stay.
     """
-    require_integers(network)
-    policy = network_policy(network)
-    assert policy is not None
-    policy = policy.with_adc_bits(adc_bits or {})
-    demand = ChipDemand.of(network, policy, accelerator, model=model)
+    demand = ChipDemand.of(network, read_policy(network, adc_bits), accelerator, model=model)
     if demand.is_held and batch != 1:
         raise ScheduleError(
             f"a batch of {batch}",
@@ -55,6 +49,5 @@ def compile_for_chip(
             expected=f"1: its {demand.minimal_crossbars:,} tiles stay in the crossbars of {accelerator.name}",
             hint="leave out --batch, or take fewer crossbars than tiles (--crossbars N): inputs then share the writes",
         )
-    schedule = find_schedule(demand, objective, batch=batch)
-    assert isinstance(schedule, ChipSchedule | ReloadSchedule), "there are two kinds of schedules"
-    return compile_schedule(network, schedule, metadata=metadata)
+    deployment = ChipDeployment(accelerator, model, find_schedule(demand, objective, batch=batch))
+    return compile_deployment(network, deployment, metadata=metadata)

@@ -16,6 +16,7 @@ from mho.cost_model.energy import energy_network
 from mho.cost_model.latency import cost_network
 from mho.errors import ConfigError, MappingError, ScheduleError, UnsupportedOperationError
 from mho.evaluation.chips import ChipEvaluation, check_integers
+from mho.evaluation.deployment import Regime
 from mho.hardware.loading import override
 from mho.hardware.spec import Accelerator, Encoding
 from mho.mapping.adc_resolution import full_adc_bits, resolvable_rows
@@ -34,7 +35,6 @@ from mho.report.comparison_document import (
     ComparedRun,
     ComparedWidths,
     Comparison,
-    Regime,
 )
 from mho.report.schedule_document import ScheduleDocument
 from mho.scheduling.chip_schedule import ChipDemand

@@ -233,13 +233,13 @@ def _compare_chips(first: RunResult, second: RunResult) -> ComparedAccuracy:
     one, other = (next((c for c in r.chip_accuracies if c.name == _FOUND), None) for r in (first, second))
     first_interval, second_interval = _chips_interval(one, first), _chips_interval(other, second)
 
-    def untold(reason: str) -> ComparedAccuracy:
+    def without(reason: str) -> ComparedAccuracy:
         return ComparedAccuracy(name=name, test=reason, first=first_interval, second=second_interval)
 
     if first_interval is None or second_interval is None:
-        return untold("only one run sampled chips")
+        return without("only one run sampled chips")
     if reason := _why_incomparable(first, second):
-        return untold(reason)
+        return without(reason)
     difference = second_interval.accuracy - first_interval.accuracy
     p_value = None if one is None or other is None else compare_means(one.accuracies, other.accuracies)
     if p_value is not None:

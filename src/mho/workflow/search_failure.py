@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mho.policy import UNIFORM_REFERENCE, Policy
 from mho.workflow.policy_stages import FAILED, exact_accuracy
 from mho.workflow.run_directory import StageResult
-from mho.workflow.search_stage import Search, read_cost_budget
+from mho.workflow.search_stage import Search
 from mho.workflow.stage import Figures, Report
 
 if TYPE_CHECKING:
@@ -51,30 +51,22 @@ class FailedSearch:
         return figures | {FAILED: self.reason}
 
     def _read(self, log: EvaluationLog, space: SearchSpace, evaluator: QatEvaluator) -> SearchResult:
-        from mho.bit_search.goal import Goal, front_of, select_best
-        from mho.bit_search.runner import SearchResult
+        from mho.bit_search.goal import front_of, select_best
+        from mho.bit_search.runner import SearchResult, make_goal
 
-        settings, fidelity = self.search.settings, evaluator.fidelity
+        limits, fidelity = self.search.limits, evaluator.fidelity
         reference = log.find(space.reference_policy, fidelity)
         if reference is None or not reference.is_ok:
             reference = self._stand_in(fidelity)
         reference = _count(reference, space)
         others = (one for one in log.records if one.fidelity == fidelity and one.policy != reference.policy)
         records = (reference, *(_count(one, space) for one in others if space.contains(one.policy)))
-        budget = read_cost_budget(settings)
-        assert reference.accuracy is not None, "it was measured"
-        assert reference.score is not None, "it was measured"
-        goal = Goal(
-            exact_accuracy(self.reference.figures) if evaluator.is_on_chips else reference.accuracy,
-            settings.allowed_drop_points,
-            space.reference_cost,
-            reference.score,
-            space.objective,
-            None if budget is None else budget.of(space.reference_cost),
-            settings.whole_front,
-        )
+        budget = None if limits.cost_budget is None else limits.cost_budget.of(space.reference_cost)
+        full = exact_accuracy(self.reference.figures) if evaluator.is_on_chips else reference.accuracy
+        assert full is not None, "it was measured"
+        goal = make_goal(reference, full, limits, space, budget)
         best = select_best(goal, records)
-        return SearchResult(str(settings.method), goal, reference, best, records, front_of(records), FAILED)
+        return SearchResult(str(self.search.settings.method), goal, reference, best, records, front_of(records), FAILED)
 
     def _stand_in(self, fidelity: str) -> EvaluationRecord:
         """Return a record of uniform 8/8 as it was made in full."""

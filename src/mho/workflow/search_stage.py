@@ -97,9 +97,7 @@ class Search:
                 space,
                 evaluator,
                 log,
-                make_options(
-                    self.settings, self.evaluation.repeats_within(self.settings.budget), read_screening(self.evaluation)
-                ),
+                self.limits,
                 np.random.default_rng(derive_seed(self.seed, "search")),
                 tell,
                 storage=self.settings.storage,
@@ -109,6 +107,12 @@ class Search:
         if result.agent is not None:
             result.agent.save(folder / AGENT_FILE)
         return self.finish(result, space, evaluator.fidelity, notes, folder)
+
+    @property
+    def limits(self) -> SearchLimits:
+        """How long it lasts and what it looks for."""
+        repeats = self.evaluation.repeats_within(self.settings.budget)
+        return make_options(self.settings, repeats, read_screening(self.evaluation))
 
     def _method(self) -> str | OwnMethod:
         from mho.bit_search.baselines import UniformSearch

@@ -14,11 +14,15 @@ from mho.scheduling.asap import time_asap
 from mho.scheduling.bounds import bound_makespan
 from mho.scheduling.dependencies import build_work_graph
 from mho.scheduling.duplication import Objective, choose_copies
-from mho.scheduling.option_search import choose_options
+from mho.scheduling.option_search import OptionSearch
 from mho.scheduling.options import CopyCost, list_network_options
 
 ACCELERATOR = make_accelerator(rows=64, cols=32, cell_bits=2)
 BITS = BitWidths(8, 8)
+
+
+def choose_options(network, options, accelerator, crossbars, objective):
+    return OptionSearch(network, options, accelerator).choose(crossbars, objective)
 
 
 def list_options(network, model=MappingModel.BEST):
