@@ -12,11 +12,14 @@ from small_training import digits_network
 
 from mho.array.conductances import Conditions
 from mho.bit_search.objective import Objective
+from mho.bit_search.policy_costs import make_costs
+from mho.cost_model.latency import cost_network
 from mho.data import DataSpec, load_dataset
 from mho.evaluation.accuracy import Evaluators
 from mho.evaluation.chips import SampledChips
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_mapping import MappingModel
+from mho.policy import UNIFORM_REFERENCE, Policy
 from mho.quantization.calibration import calibrate
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import Evaluation
@@ -61,9 +64,9 @@ class Prepared:
         return Evaluators(SimpleNamespace(evaluate=lambda *_, **__: (Evaluation(1.0, correct / 100, 100, correct),)))
 
 
-def choose(network, accuracies, drop):
+def choose(network, accuracies, drop, accelerator=NOISY):
     stage = ChooseMapping(
-        Prepared(*network, accuracies), tuple(network[1].layer_names), EvaluationSettings(), Objective.LATENCY, drop, 0
+        Prepared(*network, accuracies, accelerator), tuple(network[1].layer_names), EvaluationSettings(), Objective.LATENCY, drop, 0
     )
     figures = stage.make(None, lambda *_: None)
     return figures, stage.apply(figures).material.accelerator.mapping.max_error
@@ -88,3 +91,14 @@ def test_a_bound_is_open_where_it_is_left_to_the_run_and_accuracies_of_chips_cou
     assert is_bound_open(prepared, EvaluationSettings())
     assert not is_bound_open(prepared, EvaluationSettings(accuracy_of="exact"))
     assert not is_bound_open(prepared.on(NOISY.with_max_error(0.1)), EvaluationSettings())
+
+
+def test_latency_is_that_of_the_whole_accelerator(network):
+    many = make_accelerator(32, 32, 2, array={"programming_error": 0.1}, chip={"crossbars": 200})
+    figures, _ = choose(network, {"none": 100}, 5.0, many)
+    layers, policy = network[1], Policy.uniform(network[1].layer_names, UNIFORM_REFERENCE)
+    for one in figures["tried"]:
+        bound = one["max_error"]
+        hardware = many.with_max_error(bound if bound == "none" else Decimal(bound))
+        assert one["cost"] == make_costs(layers, hardware, Objective.LATENCY, MappingModel.BEST).cost_of(policy)
+        assert one["cost"] < cost_network(layers, policy, hardware).latency_ps / 2
