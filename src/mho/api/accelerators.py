@@ -52,7 +52,7 @@ def accelerator(
         encoding: becomes the only one that is allowed.
         crossbars: of the chip; cores keep their size, so that their number follows.
         max_error: that cells and converters may cause at a layer's output under the best mapping, RMS over the standard
-            deviation of the exact output; or "auto" or "none".
+            deviation of the exact output; or "auto", "none" or "least".
 
     Raises:
         InputFileError, ConfigError: there is no such accelerator, or a value does not fit it.

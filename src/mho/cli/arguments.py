@@ -61,7 +61,8 @@ MaxErrorOption = Annotated[
     typer.Option(
         metavar="ERROR",
         help="Error that cells and converters may cause at the output of each layer under the best mapping, RMS over "
-        'the standard deviation of the exact output: a number, "auto" or "none"; by default the accelerator\'s.',
+        'the standard deviation of the exact output: a number, "auto", "none" or "least"; by default the '
+        "accelerator's.",
     ),
 ]
 CellBitsOption = Annotated[int | None, typer.Option(metavar="N", help="Bits of a cell, instead of the accelerator's.")]

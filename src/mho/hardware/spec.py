@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from enum import StrEnum
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
@@ -16,11 +15,8 @@ from pydantic import (
     BaseModel,
     Field,
     PlainSerializer,
-    StrictBool,
     StrictInt,
     ValidationError,
-    WithJsonSchema,
-    field_validator,
     model_validator,
 )
 
@@ -31,42 +27,19 @@ from mho.hardware.array import Array
 from mho.hardware.chip import Buffers, Chip, DigitalUnit, Interconnect, Memory
 from mho.hardware.converters import MAX_LATENCY_US, MAX_LINES, ConversionTime, Converters
 from mho.hardware.energy import Area, Endurance, Energy
-from mho.hardware.section import Microseconds, Ratio, Seconds, Section, above_zero, to_steps
+from mho.hardware.mapping_rules import MAX_RELATIVE_ERROR as MAX_RELATIVE_ERROR
+from mho.hardware.mapping_rules import PAPER_ENCODINGS as PAPER_ENCODINGS
+from mho.hardware.mapping_rules import DigitalLayers, ErrorBound, MappingRules
+from mho.hardware.mapping_rules import Encoding as Encoding
+from mho.hardware.section import Microseconds, Section, to_steps
 from mho.hardware.write_verify import WriteVerify
 
 MAX_CELL_BITS = 8
-MAX_RELATIVE_ERROR = 1000
-MAX_SECONDS_ELAPSED = 1_000_000_000_000
 
 YOURS_TO_SET = "yours to set"
 """How the source of a value begins for which no source was found: an assumption that the user is to replace."""
 
 _ALL: Literal["all"] = "all"
-
-
-class Encoding(StrEnum):
-    """How signed weights become conductances, which are never negative.
-
-    Attributes:
-        DIFFERENTIAL_COLUMNS: two columns a weight, one for its positive and one for its negative part; the currents of
-            the two bitlines are subtracted.
-        DIFFERENTIAL_ROWS: two rows a weight; the row of the negative part is driven with the inverted input voltage, so
-            that the bitline subtracts by itself.
-        OFFSET: a constant is added to every weight so that none is negative; one more column of ones gives the sum of
-            the inputs, with which the constant is taken back digitally.
-        OFFSET_DIGITAL: the same without the column: the digital unit adds up each input vector once.
-        TWOS_COMPLEMENT: cells hold the bits of the two's complement; the columns of the sign bit are subtracted.
-    """
-
-    DIFFERENTIAL_COLUMNS = "differential-columns"
-    DIFFERENTIAL_ROWS = "differential-rows"
-    OFFSET = "offset"
-    OFFSET_DIGITAL = "offset-digital"
-    TWOS_COMPLEMENT = "twos-complement"
-
-
-PAPER_ENCODINGS = (Encoding.DIFFERENTIAL_COLUMNS, Encoding.DIFFERENTIAL_ROWS, Encoding.OFFSET)
-"""Encodings that the model of arXiv 2601.21737 counts."""
 
 
 class Crossbar(Section):
@@ -115,111 +88,6 @@ class Crossbar(Section):
     def write_latency_ps(self) -> int:
         """`write_latency_us` in ps; what a write takes with all its pulses is `Accelerator.write_latency_ps`."""
         return to_steps(self.write_latency_us, 6)
-
-
-class DigitalLayers(StrEnum):
-    """Which layers with weights the digital unit may compute instead of crossbars.
-
-    Attributes:
-        NONE: none of them.
-        DEPTHWISE: convolutions whose groups have one input channel each, which fill few cells of a crossbar.
-        AUTO: any layer.
-    """
-
-    NONE = "none"
-    DEPTHWISE = "depthwise"
-    AUTO = "auto"
-
-
-class AllowedMappings(Section):
-    """What the choice of mappings may use; by default everything that is exact."""
-
-    encodings: tuple[Encoding, ...] = Field(
-        default=tuple(Encoding), min_length=1, description="Encodings that the periphery of the crossbar can do."
-    )
-    window_positions: StrictInt = Field(
-        default=MAX_LINES,
-        ge=1,
-        le=MAX_LINES,
-        description="Output positions that one MVM may serve (shifted, duplicated kernels). 1: no windows.",
-    )
-    input_slices_per_mvm: StrictInt = Field(
-        default=MAX_LINES,
-        ge=1,
-        le=MAX_LINES,
-        description="Input slices that one MVM may take side by side, on rows of their own. 1: one after the other.",
-    )
-    groups_per_tile: StrictInt = Field(
-        default=MAX_LINES,
-        ge=1,
-        le=MAX_LINES,
-        description="Groups of a convolution or heads of attention that may share a tile, block-diagonally.",
-    )
-    splits: StrictBool = Field(
-        default=True,
-        description="Whether parts of one layer may be mapped differently (remainders of rows and columns).",
-    )
-    shared_writes: StrictBool = Field(
-        default=True,
-        description="Whether layers that follow each other may lie in one crossbar together and be written at once.",
-    )
-
-    @field_validator("encodings")
-    @classmethod
-    def _sort(cls, value: tuple[Encoding, ...]) -> tuple[Encoding, ...]:
-        return tuple(encoding for encoding in Encoding if encoding in value)
-
-
-class MappingRules(Section):
-    """How weights are laid into cells."""
-
-    encoding: Annotated[
-        Encoding, WithJsonSchema({"enum": [encoding.value for encoding in PAPER_ENCODINGS], "type": "string"})
-    ] = Field(
-        description="How signed weights become conductances in the paper's mapping: two columns a weight, two rows a "
-        "weight, or one column with a constant added and a correction column. The best mapping takes any of "
-        "`mapping.allowed.encodings`."
-    )
-    allowed: AllowedMappings = Field(
-        default_factory=AllowedMappings, description="What the choice of the best mapping may use."
-    )
-    digital_layers: DigitalLayers = Field(
-        default=DigitalLayers.NONE,
-        description="Which layers with weights the best mapping may leave to the digital unit, exactly, where that is "
-        'faster: "none", "depthwise" convolutions, or any ("auto"). Other than "none" needs '
-        "digital.operation_latency_us. On a chip whose crossbars hold all tiles, weights lie in crossbars.",
-    )
-    max_error: Annotated[Ratio, *above_zero(MAX_RELATIVE_ERROR)] | Literal["auto", "none"] = Field(
-        default="auto",
-        description="Error that cells and converters may cause at the output of a layer, RMS over the standard "
-        'deviation of the exact output: the best mapping is the fastest within it. "none": the fastest of all. "auto": '
-        "a default bound where cells or converters are not ideal. Where no mapping keeps it, one of about the least "
-        "error is taken.",
-    )
-    elapsed_s: Annotated[Seconds, *above_zero(MAX_SECONDS_ELAPSED)] | None = Field(
-        default=None,
-        description="Time since the write at which errors count that mapping.max_error bounds, s; left out: at once.",
-    )
-
-    @field_validator("encoding")
-    @classmethod
-    def _check_paper(cls, value: Encoding) -> Encoding:
-        if value not in PAPER_ENCODINGS:
-            raise ValueError(
-                f"is {value.value!r}, which the paper's mapping lacks (it may stand in mapping.allowed.encodings)"
-            )
-        return value
-
-    @model_validator(mode="after")
-    def _check_encoding(self) -> MappingRules:
-        if self.allows_paper or not set(PAPER_ENCODINGS) & set(self.allowed.encodings):
-            return self
-        raise ValueError(f"encoding is {self.encoding.value!r}, which mapping.allowed.encodings does not name")
-
-    @property
-    def allows_paper(self) -> bool:
-        """True where the encoding of the paper's mapping is allowed; false where only others are."""
-        return self.encoding in self.allowed.encodings
 
 
 class Accelerator(Section, Tabular):
@@ -382,7 +250,7 @@ class Accelerator(Section, Tabular):
             )
         return self.model_copy(update={"converters": self.converters.model_copy(update={"adc_bits": bits})})
 
-    def with_max_error(self, bound: float | Decimal | Literal["auto", "none"]) -> Accelerator:
+    def with_max_error(self, bound: float | ErrorBound) -> Accelerator:
         """Return the hardware with another bound on the error that mappings may cause.
 
         Args:
@@ -397,7 +265,7 @@ class Accelerator(Section, Tabular):
             raise ConfigError(
                 f"mapping.max_error is {bound!r}",
                 where=self.name,
-                expected=f'a number above 0, at most {MAX_RELATIVE_ERROR}, "auto" or "none"',
+                expected=f'a number above 0, at most {MAX_RELATIVE_ERROR}, "auto", "none" or "least"',
             ) from error
         return self.model_copy(update={"mapping": rules})
 

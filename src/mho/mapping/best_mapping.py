@@ -9,7 +9,7 @@ that it stack_times, for `mho.mapping.stacks`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from mho.errors import MappingError
 from mho.hardware.spec import Accelerator, Encoding
 from mho.mapping.adc_resolution import layer_hardware
-from mho.mapping.candidates import Array, Candidates, list_candidates
+from mho.mapping.candidates import Array, Candidates, Times, list_candidates
 from mho.mapping.digital_layers import may_be_digital
 from mho.mapping.encoding import (
     count_correction_columns,
@@ -34,7 +34,15 @@ from mho.mapping.encoding import (
 from mho.mapping.event_counts import EventCounts, UnitTimes
 from mho.mapping.layer_mapping import LayerMapping, Part, Range, count_tiling
 from mho.mapping.layer_search import LayerSearch, Piece
-from mho.mapping.output_error import CandidateErrors, Floats, LayerErrors, error_bound, limit_errors
+from mho.mapping.output_error import (
+    TOLERANCES,
+    CandidateErrors,
+    Floats,
+    LayerErrors,
+    error_bound,
+    limit_errors,
+    weigh_errors,
+)
 from mho.mapping.paper_mapping import count_layer
 from mho.mapping.single_tiles import SingleTiles, find_single_tiles
 from mho.mapping.slicing import ceil_divide, count_input_slices
@@ -95,7 +103,7 @@ class MappingChoice:
     """The best mappings of one layer at one width of its stored integers, for all activation widths.
 
     Attributes:
-        bound: on the relative error at the layer's output; None: none.
+        bound: on the relative error at the layer's output; 0: about the least is taken; None: none.
     """
 
     def __init__(self, layer: MvmLayer, weight_bits: int, accelerator: Accelerator, batch: int) -> None:
@@ -110,12 +118,10 @@ class MappingChoice:
         dac_bits = accelerator.converters.dac_bits
         self._slices = np.unique([count_input_slices(width, dac_bits) for width in _WIDTHS]).astype(np.int64)
         self.bound = error_bound(accelerator)
-        self._candidates: dict[Encoding, Candidates] = {}
         self._errors: dict[Encoding, CandidateErrors] = {}
-        self._searches = {
-            encoding: self._search(encoding) for encoding in self._encodings() if self._can_keep(encoding)
-        }
-        self._times = np.stack([search.time + self._sums_time(e) for e, search in self._searches.items()])
+        self._limits = None if self.bound is None else self._choose_limits(self.bound)
+        self._searches = self._search_within(self._limits)
+        self._times = self._times_of(self._searches)
 
     def times_ps(self, act_bits: Sequence[int]) -> Array:
         """Return the time of a batch for each of the activation widths, int64, ps."""
@@ -267,15 +273,10 @@ class MappingChoice:
         return tuple(kept)
 
     def candidates(self, encoding: Encoding) -> Candidates:
-        """Return everything that a piece may be mapped with in one encoding, and what keeps the bound on errors."""
-        if encoding not in self._candidates:
-            if self.bound is None:
-                self._candidates[encoding] = self._list_candidates(encoding)
-            else:
-                limits, errors = limit_errors(self._least_errors, self.bound), self._candidate_errors(encoding)
-                most = errors.most_groups(limits, self._layer.repeat)
-                self._candidates[encoding] = replace(errors.candidates, most_groups=most)
-        return self._candidates[encoding]
+        """Return everything that a piece may be mapped with in one encoding, and what keeps the limits of errors."""
+        if encoding in self._searches:
+            return self._searches[encoding].candidates
+        return self._candidates_within(encoding, self._limits)
 
     def errors(self, encoding: Encoding, act_bits: int, per_tile: Array) -> Floats:
         """Return the relative error at the output with each candidate and its groups a tile, [M], float64 [M]."""
@@ -292,10 +293,46 @@ class MappingChoice:
             is_stored_dynamically=self._layer.is_stored_dynamically,
         )
 
-    def _can_keep(self, encoding: Encoding) -> bool:
-        """Tell whether the bound on errors leaves anything of an encoding."""
-        most = self.candidates(encoding).most_groups
-        return most is None or bool(most.any())
+    def _candidates_within(self, encoding: Encoding, limits: Floats | None) -> Candidates:
+        if limits is None:
+            return self._list_candidates(encoding)
+        errors = self._candidate_errors(encoding)
+        return replace(errors.candidates, most_groups=errors.most_groups(limits, self._layer.repeat))
+
+    def _search_within(self, limits: Floats | None) -> dict[Encoding, LayerSearch]:
+        """Search in every encoding of which errors of at most `limits` [N] leave anything."""
+        layer, found = self._layer, {}
+        for encoding in self._encodings():
+            candidates = self._candidates_within(encoding, limits)
+            if candidates.most_groups is None or candidates.most_groups.any():
+                found[encoding] = LayerSearch(
+                    candidates, inputs=layer.inputs, outputs=layer.outputs, groups=layer.repeat
+                )
+        return found
+
+    def _times_of(self, searches: Mapping[Encoding, LayerSearch]) -> Times:
+        """Return the least times [encodings, N], in the unit of the prices."""
+        return np.stack([search.time + self._sums_time(encoding) for encoding, search in searches.items()])
+
+    def _choose_limits(self, bound: float) -> Floats:
+        """Return what errors may be, [N]: the bound, or where no mapping keeps it, what is worth its time."""
+        least = self._least_errors
+        limits, is_open = limit_errors(least, bound), least > bound
+        if not bound or not is_open.any():
+            return limits
+
+        def least_times(within: Floats) -> Times:
+            return np.asarray(self._times_of(self._search_within(within)).min(axis=0))
+
+        best, fastest = weigh_errors(least_times(limits), limits, bound), least_times(TOLERANCES[-1] * least)
+        for tolerance in reversed(TOLERANCES[1:]):
+            wider = tolerance * least
+            may_pay = is_open & (weigh_errors(fastest, wider, bound) < best)
+            if may_pay.any():
+                found = weigh_errors(least_times(wider), wider, bound)
+                pays = may_pay & (found < best)
+                limits, best = np.where(pays, wider, limits), np.where(pays, found, best)
+        return limits
 
     @cached_property
     def _least_errors(self) -> Floats:
@@ -309,10 +346,6 @@ class MappingChoice:
             errors = LayerErrors(layer.inputs, self._values, encoding, self._accelerator, slices)
             self._errors[encoding] = CandidateErrors(errors, self._list_candidates(encoding))
         return self._errors[encoding]
-
-    def _search(self, encoding: Encoding) -> LayerSearch:
-        layer, candidates = self._layer, self.candidates(encoding)
-        return LayerSearch(candidates, inputs=layer.inputs, outputs=layer.outputs, groups=layer.repeat)
 
     def _part(self, piece: Piece, candidates: Candidates, encoding: Encoding, number: int, window: AnyWindow) -> Part:
         """Describe a piece in one of its windows and count it once more, on its own."""

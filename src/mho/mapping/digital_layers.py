@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mho.hardware.spec import Accelerator, DigitalLayers
+from mho.hardware.mapping_rules import DigitalLayers
+from mho.hardware.spec import Accelerator
 from mho.network.layers import MvmLayer
 
 

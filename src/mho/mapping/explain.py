@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from mho.errors import MappingError
+from mho.hardware.mapping_rules import ErrorBound
 from mho.hardware.spec import PAPER_ENCODINGS, Accelerator, Encoding
 from mho.mapping.adc_resolution import layer_hardware
 from mho.mapping.best_mapping import MappingChoice, choose_mapping
@@ -28,9 +29,6 @@ best in a crossbar of its own, for layers that lie in one with others."""
 
 FASTEST, LEAST_ERROR = "fastest", "least error"
 """Names of the best mapping without a bound on errors, and of the fastest of those with about the least error."""
-
-_TIGHTEST = 1e-9
-"""A bound that no mapping keeps."""
 
 _ALONE: dict[str, Any] = {"window_positions": 1, "input_slices_per_mvm": 1, "groups_per_tile": 1, "splits": False}
 """What is allowed where single positions take one slice after the other."""
@@ -80,8 +78,8 @@ class Explanation:
 
     @property
     def keeps_bound(self) -> bool:
-        """True where the error is within its bound, or there is none."""
-        return self.bound is None or self.error <= self.bound * (1 + 1e-9)
+        """True where the error is within its bound, or there is none: also where the least error is wanted."""
+        return not self.bound or self.error <= self.bound * (1 + 1e-9)
 
     @property
     def by_itself(self) -> Explanation | None:
@@ -179,7 +177,7 @@ class _Variants:
             yield from self._with_less(mapping)
         if error_bound(layer_hardware(self.accelerator, self.bits)) is not None:
             yield self._tell(FASTEST, lambda: self._search_within("none"))
-            yield self._tell(LEAST_ERROR, lambda: self._search_within(_TIGHTEST))
+            yield self._tell(LEAST_ERROR, lambda: self._search_within("least"))
         yield self.paper(self.accelerator.mapping.encoding)
 
     def beside_paper(self, mapping: LayerMapping) -> Iterator[Alternative]:
@@ -227,7 +225,7 @@ class _Variants:
     def _search(self, allowed: dict[str, Any]) -> LayerMapping:
         return choose_mapping(self.layer, self.bits, self._allowing(allowed), batch=self.batch)
 
-    def _search_within(self, bound: float | Literal["none"]) -> LayerMapping:
+    def _search_within(self, bound: ErrorBound) -> LayerMapping:
         accelerator = self.accelerator.with_max_error(bound)
         return choose_mapping(self.layer, self.bits, accelerator, batch=self.batch)
 

@@ -24,6 +24,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,8 +48,10 @@ Floats = NDArray[np.float64]
 DEFAULT_MAX_ERROR = 0.1
 """The bound of `mapping.max_error = "auto"` on hardware that is not ideal."""
 
-SLACK = 1.1
-"""Where no mapping keeps a bound, those count as good whose error is at most so many times the least."""
+_BOUNDS = MappingProxyType({"auto": DEFAULT_MAX_ERROR, "least": 0.0})
+
+TOLERANCES = (1.1, 1.2, 1.3, 1.45, 1.6, 1.8, 2.0, 2.5, 3.0)
+"""Where no mapping keeps a bound: multiples of the least error that are compared, each with the time it takes."""
 
 _REACH = 3.5
 """Deviations of its sums from their mean that a calibrated ADC reaches to."""
@@ -58,11 +61,11 @@ _ROUNDED = 8
 
 
 def error_bound(accelerator: Accelerator) -> float | None:
-    """Return the bound on the error of each layer; None: none, or nothing that is modelled adds an error."""
+    """Return the bound on the error of each layer, 0: the least; None: none, or nothing that is modelled adds one."""
     wanted = accelerator.mapping.max_error
     if wanted == "none" or is_exact(accelerator):
         return None
-    return DEFAULT_MAX_ERROR if isinstance(wanted, str) else float(wanted)
+    return _BOUNDS[wanted] if isinstance(wanted, str) else float(wanted)
 
 
 def is_exact(accelerator: Accelerator) -> bool:
@@ -73,8 +76,17 @@ def is_exact(accelerator: Accelerator) -> bool:
 
 
 def limit_errors(least: Floats, bound: float) -> Floats:
-    """Return what errors may be where the least is `least`: the bound, or what is nearly the least."""
-    return np.maximum(bound, SLACK * least)
+    """Return the tightest limit of errors where the least is `least`: the bound, or what is nearly the least."""
+    return np.maximum(bound, TOLERANCES[0] * least)
+
+
+def weigh_errors(costs: Floats, errors: Floats, bound: float) -> Floats:
+    """Return what mappings count where none keeps the bound: the least is taken.
+
+    A network tolerates errors of about the bound, and independent errors add up as squares: time pays as long as it
+    grows by less than bound^2 + error^2 falls. Averaging many reads, time * error^2 stays the same.
+    """
+    return np.asarray(costs * (bound**2 + errors**2))
 
 
 @dataclass(frozen=True, eq=False)

@@ -214,7 +214,7 @@ class LayerMapRow(FrozenModel):
     error: float
     """Error predicted at the output, RMS over the standard deviation of the exact output; 0 where all is ideal."""
     max_error: float | None
-    """Bound on the error; null: none."""
+    """Bound on the error; 0: as little as may be; null: none."""
     cells: int
     """Cells of all tiles."""
     digit_cells: int

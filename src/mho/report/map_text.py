@@ -162,7 +162,7 @@ def _print_errors(console: Console, network_map: NetworkMap) -> None:
     if not any(one.error for one in explained.values()):
         return
     bound = next((one.bound for one in explained.values() if one.bound is not None), None)
-    words = "no bound" if bound is None else f"bound (mapping.max_error) {bound:g}"
+    words = "no bound" if bound is None else f"bound (mapping.max_error) {bound:g}" if bound else "as little as may be"
     console.print(
         f"error: predicted at the output, RMS over the standard deviation of the exact output; {words}",
         style="dim",

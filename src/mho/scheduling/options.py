@@ -29,7 +29,7 @@ from mho.mapping.encoding import count_digital_sums
 from mho.mapping.event_counts import UnitTimes
 from mho.mapping.layer_mapping import LayerMapping, MappingModel, Range, count_tiling
 from mho.mapping.layer_search import Piece
-from mho.mapping.output_error import limit_errors
+from mho.mapping.output_error import limit_errors, weigh_errors
 from mho.mapping.paper_mapping import plan_allowed
 from mho.mapping.slicing import ceil_divide, count_input_slices
 from mho.mapping.tiling import count_conversion_rounds
@@ -247,11 +247,14 @@ def _list_options(
 
 
 def _within_bound(found: list[_Options], bound: float | None) -> list[_Options]:
-    """Return the options whose errors stay within the bound, or near the least where none does."""
+    """Return the options whose errors stay within the bound; where none does, within what is worth its time."""
     if bound is None:
         return found
-    least = min(float(options.errors.min(initial=np.inf)) for options in found if options.errors is not None)
-    limit = float(limit_errors(np.array(least), bound))
+    errors = np.concatenate([options.errors for options in found if options.errors is not None])
+    limit = float(limit_errors(errors.min(), bound))
+    if bound and errors.min() > bound:
+        volumes = np.concatenate([options.crossbars * options.work_ps for options in found]).astype(np.float64)
+        limit = max(limit, float(errors[weigh_errors(volumes, errors, bound).argmin()]))
     return [options.take(options.errors <= limit) for options in found if options.errors is not None]
 
 

@@ -79,7 +79,7 @@ class AcceleratorSettings(FrozenModel):
     """Weights are held so and in no other way; one that the description allows."""
     crossbars: int | None = Field(default=None, ge=1, le=MAX_CROSSBARS)
     """Of the chip, instead of the description's; cores keep their size."""
-    max_error: Annotated[float, Field(gt=0, le=MAX_RELATIVE_ERROR)] | Literal["none", "auto"] | None = None
+    max_error: Annotated[float, Field(gt=0, le=MAX_RELATIVE_ERROR)] | Literal["none", "auto", "least"] | None = None
     """Instead of the description's `mapping.max_error`: how much error a mapping may cause at a layer's output. Left
     out: the description's; where that is "auto" and hardware is not exact, the run chooses it."""
     mapping: MappingModel = DEFAULT_MODEL

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from mho.hardware.mapping_rules import ErrorBound
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_mapping import MappingModel
 from mho.policy import UNIFORM_REFERENCE, Policy
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
     from mho.bit_search.objective import Objective
     from mho.network.graph import Network
 
-Bound = Decimal | Literal["none"]
-
-BOUNDS: tuple[Bound, ...] = ("none", *(Decimal(one) for one in ("1", "0.5", "0.3", "0.2", "0.1", "0.05", "0.02")))
+BOUNDS: tuple[ErrorBound, ...] = (
+    "none",
+    *(Decimal(one) for one in ("1", "0.5", "0.3", "0.2", "0.1", "0.05", "0.02")),
+    "least",
+)
 """Values of `mapping.max_error` that are tried, the fastest mappings first."""
 
 SAMPLED = 200
@@ -121,7 +124,8 @@ class ChooseMapping:
         """Bound, accuracy, and what it costs."""
         chosen, cheapest = figures["tried"][figures["chosen"]], min(one["cost"] for one in figures["tried"])
         bound = chosen["max_error"]
-        told = "any error" if bound == "none" else f"errors of at most {bound} of a layer's output"
+        words = {"none": "any error", "least": "about the least error"}
+        told = words.get(bound, f"errors of at most {bound} of a layer's output")
         return (
             f"{told}: {100 * chosen['accuracy']:.2f} % on chips at 8/8, "
             f"{chosen['cost'] / cheapest:.2f}x the cost of the cheapest"
@@ -130,9 +134,9 @@ class ChooseMapping:
     def apply(self, figures: Mapping[str, Any]) -> Prepared:
         """Return what a run goes on with: its accelerator has the bound that was chosen."""
         bound = figures["tried"][figures["chosen"]]["max_error"]
-        return self._bounded("none" if bound == "none" else Decimal(bound))
+        return self._bounded(_read_bound(bound))
 
-    def _bounded(self, bound: Bound) -> Prepared:
+    def _bounded(self, bound: ErrorBound) -> Prepared:
         """Return the same on hardware whose mappings cause no more error than `bound`, at the age of the chips."""
         accelerator, chips = self.prepared.material.accelerator, self.prepared.material.chips
         assert chips is not None, "accuracies are those of chips"
@@ -141,6 +145,10 @@ class ChooseMapping:
             rules = accelerator.mapping.model_copy(update={"elapsed_s": Decimal(str(elapsed_s))})
             accelerator = accelerator.model_copy(update={"mapping": rules})
         return self.prepared.on(accelerator.with_max_error(bound))
+
+
+def _read_bound(text: str) -> ErrorBound:
+    return "none" if text == "none" else "least" if text == "least" else Decimal(text)
 
 
 def _choose(tried: list[dict[str, Any]], target: float) -> int:

@@ -1,3 +1,5 @@
+from decimal import Decimal
+
 import numpy as np
 import pytest
 from accelerators import make_accelerator, with_array
@@ -9,7 +11,7 @@ from mho.mapping.best_mapping import choose_mapping, tabulate_best
 from mho.mapping.event_counts import UnitTimes
 from mho.mapping.layer_mapping import LayerMapping, MappingModel
 from mho.mapping.network_mapping import map_layers
-from mho.mapping.output_error import SLACK, error_bound, is_exact, mapping_error
+from mho.mapping.output_error import TOLERANCES, error_bound, is_exact, mapping_error
 from mho.network.layers import MvmLayer
 from mho.policy import BitWidths
 from mho.scheduling.options import list_chip_options
@@ -64,10 +66,25 @@ def test_the_mapping_keeps_the_bound_and_a_tighter_one_is_not_faster() -> None:
     assert times == sorted(times)
 
 
-def test_where_no_mapping_keeps_the_bound_one_of_about_the_least_error_is_taken() -> None:
-    errors = [mapping_error(choose_mapping(LAYER, BITS, NOISY.with_max_error(bound)), NOISY) for bound in (1e-9, 1e-6)]
+def test_about_the_least_error_is_taken_where_it_is_asked_for() -> None:
+    least = mapping_error(choose_mapping(LAYER, BITS, NOISY.with_max_error("least")), NOISY)
     tight = [mapping_error(choose_mapping(LAYER, BITS, NOISY.with_max_error(at)), NOISY) for at in (0.04, 0.06, 0.1)]
-    assert errors[0] == errors[1] <= SLACK * min(tight)
+    assert least <= TOLERANCES[0] * min(tight)
+
+
+@pytest.mark.parametrize("cell_error", [0.02, 0.06, 0.2])
+def test_where_no_mapping_keeps_the_bound_time_pays_only_for_what_errors_fall(cell_error: float) -> None:
+    hardware = with_array(IDEAL, programming_error=cell_error)
+    hardware = hardware.model_copy(
+        update={"mapping": hardware.mapping.model_copy(update={"max_error": Decimal("0.02")})}
+    )
+    chosen = choose_mapping(LAYER, BITS, hardware)
+    weight = time_ps(chosen, hardware) * (0.02**2 + mapping_error(chosen, hardware) ** 2)
+    assert mapping_error(chosen, hardware) > 0.02
+    for bound in ("none", "least", 0.05, 0.1, 0.2, 0.4):
+        other = choose_mapping(LAYER, BITS, hardware.with_max_error(bound))  # type: ignore[arg-type]
+        # Errors are compared in steps, so that a choice is near the best.
+        assert weight <= 1.35 * time_ps(other, hardware) * (0.02**2 + mapping_error(other, hardware) ** 2)
 
 
 def test_tables_and_mappings_keep_the_same_bound() -> None:

@@ -66,7 +66,12 @@ class Prepared:
 
 def choose(network, accuracies, drop, accelerator=NOISY):
     stage = ChooseMapping(
-        Prepared(*network, accuracies, accelerator), tuple(network[1].layer_names), EvaluationSettings(), Objective.LATENCY, drop, 0
+        Prepared(*network, accuracies, accelerator),
+        tuple(network[1].layer_names),
+        EvaluationSettings(),
+        Objective.LATENCY,
+        drop,
+        0,
     )
     figures = stage.make(None, lambda *_: None)
     return figures, stage.apply(figures).material.accelerator.mapping.max_error
