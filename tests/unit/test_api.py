@@ -165,10 +165,10 @@ def test_wrong_calls_are_explained(network, samples):
     with pytest.raises(mho.MhoError, match="no MVM layer 'conv'"):
         mho.map(network, "pelke2026-4bit").layer("conv")
     quantized = mho.quantize(network, "4/4", samples)
-    with pytest.raises(mho.MhoError, match="set chip=True"):
+    with pytest.raises(mho.MhoError, match="tiles are rewritten"):
         mho.compile(quantized, "pelke2026-4bit", objective="interval")
     with pytest.raises(mho.MhoError, match="a batch of 2"):
-        mho.compile(quantized, "isaac", chip=True, batch=2)
+        mho.compile(quantized, "clsa-256", batch=2)
     program = mho.compile(quantized, "pelke2026-4bit")
     with pytest.raises(mho.MhoError, match="engine"):
         mho.simulate(program, samples, engine="guess")

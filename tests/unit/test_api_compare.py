@@ -9,8 +9,8 @@ from chip_networks import make_residual
 from small_programs import grid, linear_network
 
 import mho
-from mho.evaluation.deployment import Regime
 from mho.hardware.loading import list_presets
+from mho.scheduling.regime import Regime
 
 ONE = make_accelerator(rows=16, cols=16)
 

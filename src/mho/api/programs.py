@@ -26,7 +26,7 @@ from mho.api.arguments import (
 from mho.argument_checks import check_arguments
 from mho.display import Table, Tabular
 from mho.errors import ConfigError, MhoError, ProgramError
-from mho.hardware.loading import as_accelerator
+from mho.hardware.loading import as_accelerator, override
 from mho.mapping.layer_mapping import DEFAULT_MODEL, MappingModel
 from mho.network.graph import Network
 
@@ -68,45 +68,41 @@ def compile(
     mapping: MappingName = DEFAULT_MODEL,
     batch: int = 1,
     adc_bits: Mapping[str, int] | int | None = None,
-    chip: bool = False,
-    objective: ObjectiveName = "latency",
+    crossbars: int | None = None,
+    objective: ObjectiveName | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> Program:
-    """Compile a quantized network into a verified program: for one crossbar, or for all crossbars of a chip.
+    """Compile a quantized network into a verified program of what the crossbars of the accelerator allow.
+
+    One crossbar is used again for every tile. Several hold all tiles, slow layers in copies, where they suffice; where
+    they do not, tiles are rewritten. `Program.regime` says which, and the program carries the schedule.
 
     Args:
         quantized: its integers do not depend on the mapping, nor do the program's outputs.
         accelerator: the hardware, or a preset's name or TOML file.
         mapping: "best", the cheapest exact mapping of each layer, or "paper", that of arXiv 2601.21737.
-        batch: inputs that share the writes of weights; on one crossbar it changes the choice of mappings alone.
+        batch: inputs that share the writes of weights; an error where all tiles stay. On one crossbar it changes the
+            choice of mappings alone.
         adc_bits: with how many bits calibrated ADCs convert the sums of layers, by name (`Policy.adc_bits` holds those
             of a policy), or of all; layers that are not named: with `converters.adc_bits` of the accelerator.
-        chip: schedule the network on all crossbars: weights stay where these hold all tiles, else tiles are rewritten
-            (`Program.kind` tells). Without it one crossbar serves every tile in turn.
-        objective: of the schedule, as for `mho.schedule`.
+        crossbars: instead of the accelerator's; 1 makes a program of one crossbar on any accelerator.
+        objective: of the schedule, as for `mho.schedule`, None for the latency; an error where tiles do not stay.
         metadata: JSON values that the program carries along (names, hashes).
 
     Raises:
         MhoError: the network is not quantized, or does not fit the accelerator; says what would help.
     """
-    from mho.program.lowering import compile_network
+    from mho.evaluation.compilation import compile_for_machine
     from mho.scheduling.duplication import Objective
-    from mho.workflow.chip_program import compile_for_chip
 
-    hardware, model, about = as_accelerator(accelerator), MappingModel(mapping), metadata or {}
-    own_bits = dict.fromkeys(quantized.layer_names, adc_bits) if isinstance(adc_bits, int) else adc_bits
-    if not chip:
-        if objective != "latency":
-            raise MhoError("an objective is for programs of a chip", where="mho.compile", hint="set chip=True")
-        return compile_network(quantized, hardware, model=model, batch=batch, adc_bits=own_bits, metadata=about)
-    return compile_for_chip(
+    return compile_for_machine(
         quantized,
-        hardware,
-        objective=Objective(objective),
-        model=model,
-        adc_bits=own_bits,
-        metadata=about,
+        override(as_accelerator(accelerator), crossbars=crossbars),
+        model=MappingModel(mapping),
+        objective=None if objective is None else Objective(objective),
         batch=batch,
+        adc_bits=dict.fromkeys(quantized.layer_names, adc_bits) if isinstance(adc_bits, int) else adc_bits,
+        metadata=metadata,
     )
 
 
@@ -141,9 +137,9 @@ def timing(program: Program | str | Path, *, batch: int | None = None) -> Progra
             inputs of a batch share the writes of weights, and the program has it.
 
     Returns:
-        By `Program.kind`: for "resident" a `mho.simulation.plan_timing.PlanTiming`, simulated with interconnect and
-        buffers; for "reloaded" a `mho.simulation.reloaded_timing.ReloadedTiming`, of a batch, with its writes; for
-        "one-crossbar" a `mho.simulation.timing.ProgramTiming`. All have `latency_ps`.
+        By `Program.regime`: for "weight-stationary" a `mho.simulation.plan_timing.PlanTiming`, simulated with
+        interconnect and buffers; for "time-multiplexed" a `mho.simulation.reloaded_timing.ReloadedTiming`, of a batch;
+        for "one-crossbar" a `mho.simulation.timing.ProgramTiming`. All have `latency_ps` and `writes`.
 
     Raises:
         InputFileError, ProgramError: the file is not a sound program; a batch that it does not have.

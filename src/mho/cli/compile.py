@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,27 +23,25 @@ from mho.cli.arguments import (
 from mho.cli.help import one_of
 from mho.cli.outputs import check_outputs, print_done
 from mho.cost_model.layer_tables import network_policy
-from mho.errors import ConfigError, MappingError, PolicyError
-from mho.formats import plural
+from mho.errors import MappingError, PolicyError
+from mho.formats import format_time, plural
 from mho.input_files import hash_file
 from mho.mapping.layer_mapping import DEFAULT_MODEL
 from mho.network.graph import Network
 from mho.network.loading import check_file_is_there, load_file
 from mho.policy import Policy
 from mho.program.disassembly import summarize
-from mho.program.program import Program, ProgramKind
+from mho.program.program import Program
 from mho.scheduling.duplication import Objective
+from mho.simulation.reloaded_timing import ReloadedTiming
 
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="A quantized model (QDQ or QCDQ).")]
 ProgramOption = Annotated[Path, typer.Option("--output", "-o", metavar="P.mho", help="The program file to write.")]
-ChipOption = Annotated[
-    bool, typer.Option("--chip", help="Use all crossbars: tiles stay where these hold them all, else take turns.")
-]
 ObjectiveOption = Annotated[
     Objective | None,
     typer.Option(
         metavar="OBJECTIVE",
-        help=f"What options and copies are chosen for, with --chip; by default latency. {one_of(Objective)}",
+        help=f"What options and copies are chosen for, where all tiles stay; by default latency. {one_of(Objective)}",
     ),
 ]
 AdcPolicyOption = Annotated[
@@ -61,7 +59,6 @@ def compile_model(
     cell_bits: CellBitsOption = None,
     mapping: MappingOption = DEFAULT_MODEL,
     batch: SharingBatchOption = 1,
-    chip: ChipOption = False,
     crossbars: CrossbarsOption = None,
     objective: ObjectiveOption = None,
     policy: AdcPolicyOption = None,
@@ -69,12 +66,11 @@ def compile_model(
 ) -> None:
     """Compile a quantized ONNX model for an accelerator.
 
-    The program holds the instructions and the cells of every tile, and runs with `mho simulate`. Without --chip it uses
-    one crossbar again for every tile. With it, the program is the best schedule that `mho schedule` finds and carries
-    it: where the crossbars hold all tiles, weights stay, layers overlap, and every window waits for what it reads;
-    where they do not, tiles take turns in them, and --batch inputs share the writes of weights.
+    The program holds the instructions and the cells of every tile, and runs with `mho simulate`. It makes of the
+    accelerator what its crossbars allow, and carries the schedule that `mho schedule` finds: where they hold all tiles,
+    weights stay, layers overlap, and every window waits for what it reads; where they do not, tiles take turns, and
+    --batch inputs share the writes of weights. One crossbar (--crossbars 1) is used again for every tile.
     """
-    _check_options(chip=chip, crossbars=crossbars, objective=objective)
     check_file_is_there(
         model,
         "mho quantize makes a quantized model of a float ONNX file, mho run trains one (stages/found/quantized.onnx)",
@@ -97,20 +93,17 @@ def compile_model(
         mapping=mapping,
         batch=batch,
         adc_bits=None if policy is None else _read_adc_bits(policy, network),
-        chip=chip,
-        objective=(objective or Objective.LATENCY).value,
+        objective=None if objective is None else objective.value,
         metadata={"model": {"file": model.name, "sha256": hash_file(model)}},
     )
     mho.save(program, output)
-    size_bytes = output.stat().st_size
+    size_bytes, figures = output.stat().st_size, _describe(program)
+    instructions = summarize(program).instructions
+    layers = len(program.layers)
+    counts = f"{plural(layers, 'layer')}, {plural(instructions, 'instruction')}, {size_bytes / 1e6:,.1f} MB"
     print_done(
-        f"{output}: {_describe(program)}, {size_bytes / 1e6:,.1f} MB",
-        {
-            "output": str(output),
-            "size_bytes": size_bytes,
-            "latency_ps": mho.timing(program).latency_ps,
-            **_counts(program),
-        },
+        f"{output}: {counts}\n{_tell(figures)}",
+        {"output": str(output), "size_bytes": size_bytes, "layers": layers, "instructions": instructions, **figures},
         as_json=as_json,
     )
 
@@ -140,28 +133,24 @@ def _read_adc_bits(policy: Path, network: Network) -> dict[str, int]:
     return given.adc_bits
 
 
-def _check_options(*, chip: bool, crossbars: int | None, objective: Objective | None) -> None:
-    if not chip and (crossbars is not None or objective is not None):
-        option = "--crossbars" if crossbars is not None else "--objective"
-        raise ConfigError(f"{option} is for programs of a chip", hint="add --chip")
+def _describe(program: Program) -> dict[str, Any]:
+    """Return what a program makes of the machine: its regime, times, crossbars, writes and reads."""
+    timing, chip = mho.timing(program), program.accelerator.chip.crossbars
+    return {
+        "regime": str(program.regime),
+        "batch": timing.batch if isinstance(timing, ReloadedTiming) else 1,
+        "latency_ps": timing.latency_ps,
+        "crossbars": chip,
+        "used_crossbars": 1 if program.schedule is None else program.schedule.used_crossbars,
+        "writes": timing.writes,
+        "mvms": sum(layer.mvms for layer in summarize(program).layers),
+    }
 
 
-def _counts(program: Program) -> dict[str, int]:
-    """Return layers and instructions of a program, writes of tiles and MVMs of a sample."""
-    summary = summarize(program)
-    sums = {key: sum(getattr(layer, key) for layer in summary.layers) for key in ("writes", "mvms")}
-    return {"layers": len(summary.layers), "instructions": summary.instructions, **sums}
-
-
-def _describe(program: Program) -> str:
-    """Return a line about what a program is and does."""
-    counts = _counts(program)
-    writes, mvms = counts["writes"], counts["mvms"]
-    text = f"{counts['layers']} layers, {counts['instructions']:,} instructions, "
-    if program.schedule is None:
-        return text + f"{plural(writes, 'crossbar write')} and {plural(mvms, 'MVM')} a sample"
-    what = "tiles" if program.kind is ProgramKind.RESIDENT else "tiles that take turns"
-    return text + (
-        f"{writes:,} {what} in {program.schedule.used_crossbars:,} of "
-        f"{program.accelerator.chip.crossbars:,} crossbars, {mvms:,} MVMs a sample"
-    )
+def _tell(figures: dict[str, Any]) -> str:
+    """Return the same in a line."""
+    inputs = "a sample" if figures["batch"] == 1 else f"a batch of {figures['batch']:,}"
+    used, most = figures["used_crossbars"], plural(figures["crossbars"], "crossbar")
+    where = "one crossbar" if figures["regime"] == "one-crossbar" else f"{figures['regime']}, {used:,} of {most}"
+    latency, writes = format_time(figures["latency_ps"] / 1e6), plural(figures["writes"], "crossbar write")
+    return f"{where}: {latency} and {writes} {inputs}, {plural(figures['mvms'], 'MVM')} a sample"

@@ -32,6 +32,7 @@ _WITHOUT_JSON = {
 
 _OPTIONS_ELSEWHERE = {
     ("compile", "--bits"): "the widths are the model's: mho quantize MODEL.onnx --bits W/A sets them",
+    ("compile", "--chip"): "mho compile uses all crossbars; --crossbars 1 makes a program of one",
     ("map", "--chip"): "mho map shows one crossbar, used again for every tile; mho schedule shows a chip",
     ("cost", "--chip"): "mho cost is about one crossbar, used again for every tile; mho schedule is about a chip",
 }

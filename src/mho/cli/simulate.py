@@ -112,8 +112,8 @@ def simulate(
 ) -> None:
     """Run a program on inputs, and print how long the accelerator would take.
 
-    The latency is that of one sample, from the program's own instructions. A program that was compiled with --chip is
-    timed by a simulation of its schedule, and the interpreter runs it in the order of the schedule. With
+    The latency is that of one sample, from the program's own instructions. A program of several crossbars is timed by
+    its schedule, and the interpreter runs it in the order of the schedule. With
     --skip-zero-slices, the times of these samples on hardware that skips MVMs all of whose driven rows carry a zero
     input slice are printed too. With --seed, cells, wires and converters are those of the hardware, and differences
     from the exact integers are printed.

@@ -9,46 +9,27 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
 
 from mho.cost_model.bounds import bound_network
 from mho.cost_model.endurance import count_network_lifetime, count_network_writes
 from mho.cost_model.energy import EnergyBreakdown, energy_network
 from mho.cost_model.latency import NetworkCost, cost_network
-from mho.cost_model.layer_tables import network_policy
 from mho.cost_model.time_components import TimeComponent, split_time
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_mapping import DEFAULT_MODEL, LayerMapping, MappingModel
 from mho.network.graph import Network
 from mho.policy import Policy
-from mho.program.lowering import compile_network, compile_schedule, require_integers
-from mho.program.program import Program
 from mho.scheduling.chip_schedule import ChipDemand, ChipSchedule
 from mho.scheduling.duplication import Objective
+from mho.scheduling.regime import Regime
 from mho.scheduling.reload_schedule import ReloadSchedule
 from mho.scheduling.reload_use import list_layer_uses
 from mho.scheduling.schedule import Schedule
 from mho.simulation.chip_search import find_schedule
-from mho.simulation.timing import time_on_chip, time_program
 
 _PS_PER_DAY = 86_400 * 10**12
-
-
-class Regime(StrEnum):
-    """What becomes of tiles.
-
-    Attributes:
-        ONE_CROSSBAR: one crossbar is written with every tile, one after the other.
-        WEIGHT_STATIONARY: all tiles have crossbars of their own and are written once.
-        TIME_MULTIPLEXED: tiles outnumber crossbars and are written for every input.
-    """
-
-    ONE_CROSSBAR = "one-crossbar"
-    WEIGHT_STATIONARY = "weight-stationary"
-    TIME_MULTIPLEXED = "time-multiplexed"
 
 
 @dataclass(frozen=True)
@@ -93,8 +74,13 @@ class Deployment(ABC):
 
     @property
     @abstractmethod
+    def batch(self) -> int:
+        """Inputs that share the writes of weights, where these are written for inputs; else those that follow."""
+
+    @property
+    @abstractmethod
     def latency_ps(self) -> int:
-        """Time of one input, ps."""
+        """Time of one input, ps; where weights are written for inputs, of a batch."""
 
     @property
     @abstractmethod
@@ -119,7 +105,7 @@ class Deployment(ABC):
     @property
     @abstractmethod
     def energy(self) -> EnergyBreakdown:
-        """Energy of one input, leakage of the machine for its latency included."""
+        """Energy of a batch, leakage of the machine for its time included."""
 
     @property
     @abstractmethod
@@ -184,14 +170,19 @@ class CrossbarDeployment(Deployment):
         return Regime.ONE_CROSSBAR
 
     @property
+    def batch(self) -> int:
+        """Inputs that share the writes of weights."""
+        return self.cost.batch
+
+    @property
     def latency_ps(self) -> int:
         """Time of all layers, one after the other, ps."""
         return self.cost.latency_ps
 
     @property
     def interval_ps(self) -> float:
-        """The same: inputs follow each other."""
-        return float(self.cost.latency_ps)
+        """The mean time of an input: batches follow each other."""
+        return self.cost.latency_ps / self.batch
 
     @cached_property
     def bound_ps(self) -> int:
@@ -210,13 +201,13 @@ class CrossbarDeployment(Deployment):
 
     @cached_property
     def energy(self) -> EnergyBreakdown:
-        """Energy of one input, leakage of the crossbar and its core included."""
+        """Energy of a batch, leakage of the crossbar and its core included."""
         return energy_network(self.cost, self.accelerator).energy
 
     @property
     def cell_writes_per_input(self) -> float:
         """How often one input writes the crossbar."""
-        return float(count_network_writes(self.cost))
+        return count_network_writes(self.cost) / self.batch
 
     @property
     def lifetime_inputs(self) -> int | None:
@@ -247,7 +238,12 @@ class ChipDeployment(Deployment):
     @property
     def regime(self) -> Regime:
         """Whether tiles are rewritten."""
-        return Regime.TIME_MULTIPLEXED if isinstance(self.schedule, ReloadSchedule) else Regime.WEIGHT_STATIONARY
+        return self.schedule.regime
+
+    @property
+    def batch(self) -> int:
+        """Inputs that follow each other, or for which weights are written once."""
+        return self.schedule.batch
 
     @property
     def latency_ps(self) -> int:
@@ -276,7 +272,7 @@ class ChipDeployment(Deployment):
 
     @cached_property
     def energy(self) -> EnergyBreakdown:
-        """Energy of one input, transfers and leakage of the whole chip included."""
+        """Energy of a batch, transfers and leakage of the whole chip included."""
         return self.schedule.price().energy
 
     @property
@@ -325,6 +321,7 @@ def find_deployment(
     *,
     model: MappingModel = DEFAULT_MODEL,
     objective: Objective = Objective.LATENCY,
+    batch: int = 1,
 ) -> Deployment:
     """Return how a network runs on an accelerator: the schedule that `mho schedule` finds, or its one crossbar.
 
@@ -334,6 +331,7 @@ def find_deployment(
         accelerator: the machine.
         model: how layers are mapped.
         objective: what options and copies are chosen for, where weights stay.
+        batch: inputs that share the writes of weights, where these are written for inputs; else that follow each other.
 
     Raises:
         PolicyError: the policy does not name the MVM layers.
@@ -341,47 +339,8 @@ def find_deployment(
         ScheduleError: buffers are too small for every plan.
     """
     if accelerator.chip.crossbars == 1:
-        return CrossbarDeployment(accelerator, model, cost_network(network, policy, accelerator, model=model))
+        return CrossbarDeployment(
+            accelerator, model, cost_network(network, policy, accelerator, model=model, batch=batch)
+        )
     demand = ChipDemand.of(network, policy, accelerator, model=model)
-    return ChipDeployment(accelerator, model, find_schedule(demand, objective))
-
-
-def read_policy(quantized: Network, adc_bits: Mapping[str, int] | None = None) -> Policy:
-    """Return the widths of a quantized network, with ADC bits of layers by name. Raises `MappingError` in float."""
-    require_integers(quantized)
-    policy = network_policy(quantized)
-    assert policy is not None, "every layer has integers"
-    return policy.with_adc_bits(adc_bits or {})
-
-
-def compile_deployment(
-    quantized: Network, deployment: Deployment, *, metadata: Mapping[str, Any] | None = None
-) -> Program:
-    """Compile a quantized network for the machine that it is deployed on; the program carries the schedule.
-
-    Args:
-        quantized: a network whose every MVM layer carries integers.
-        deployment: of this network at its own widths.
-        metadata: JSON values to carry along.
-
-    Raises:
-        MappingError: a layer is not quantized, or the deployment is that of another network.
-    """
-    if isinstance(deployment, ChipDeployment):
-        assert isinstance(deployment.schedule, ChipSchedule | ReloadSchedule), "there are two kinds of schedules"
-        return compile_schedule(quantized, deployment.schedule, metadata=metadata)
-    adc_bits = {name: one.bits.adc_bits for name, one in deployment.mappings.items() if one.bits.adc_bits is not None}
-    return compile_network(
-        quantized, deployment.accelerator, model=deployment.model, adc_bits=adc_bits, metadata=metadata
-    )
-
-
-def time_deployed(program: Program) -> int:
-    """Return the time of one input from the program alone, ps: that of its instructions, or of its schedule.
-
-    Raises:
-        ScheduleError: buffers are too small for the schedule.
-    """
-    if program.schedule is not None:
-        return time_on_chip(program).latency_ps
-    return time_program(program).latency_ps
+    return ChipDeployment(accelerator, model, find_schedule(demand, objective, batch=batch))

@@ -115,7 +115,8 @@ def override(
     what is None stays.
 
     An encoding becomes the only one that is allowed, and that of the paper's mapping where this has it. Cores
-    keep their size, so that their number follows from the crossbars; a mesh is then as square as it can be.
+    keep their size, so that their number follows from the crossbars, but for a single crossbar, which is a core; a mesh
+    is then as square as it can be.
 
     Raises:
         ConfigError: a value is impossible, the accelerator does not allow the encoding, or the crossbars do not fill
@@ -149,8 +150,8 @@ def override(
 
 
 def _count_cores(accelerator: Accelerator, crossbars: int) -> int:
-    """Return how many cores so many crossbars fill; 1 where there is one core."""
-    if accelerator.chip.cores == 1:
+    """Return how many cores so many crossbars fill; 1 where there is one core, or one crossbar."""
+    if accelerator.chip.cores == 1 or crossbars == 1:
         return 1
     size = accelerator.chip.crossbars_per_core
     if crossbars < 1 or crossbars % size:

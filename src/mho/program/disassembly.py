@@ -29,10 +29,11 @@ from mho.program.instructions import (
     WriteTile,
 )
 from mho.program.layer_content import LayerContent, collect_layers
-from mho.program.program import Program, ProgramKind, walk
+from mho.program.program import Program, walk
 from mho.program.schedule import LayerSchedule, Schedule
 from mho.program.turn_work import list_layer_tiles
 from mho.program.turns import TurnSchedule
+from mho.scheduling.regime import Regime
 
 _INDENT = "  "
 
@@ -177,7 +178,7 @@ def _lines(program: Program) -> Iterator[str]:
     if program.schedule is not None:
         yield ""
         yield "schedule:"
-        yield from _turns(program) if program.kind is ProgramKind.RELOADED else _windows(program)
+        yield from _turns(program) if program.regime is Regime.TIME_MULTIPLEXED else _windows(program)
 
 
 def _windows(program: Program) -> Iterator[str]:

@@ -19,6 +19,7 @@ from mho.hardware.spec import Accelerator
 from mho.program.instructions import Instruction, Layer, Loop, Window
 from mho.program.schedule import Schedule
 from mho.program.turns import TurnSchedule
+from mho.scheduling.regime import Regime
 
 NORMALIZES_INPUT = "normalizes_input"
 """Key of `Program.metadata` that names the operations with which a program normalizes its inputs; it takes raw ones."""
@@ -33,17 +34,6 @@ class BufferKind(StrEnum):
     """Integers for DACs or cells."""
     ACCUMULATORS = "accumulators"
     """Exact integer sums, 64 bit."""
-
-
-class ProgramKind(StrEnum):
-    """How the tiles of a program lie in crossbars."""
-
-    ONE_CROSSBAR = "one-crossbar"
-    """One crossbar serves every tile in turn."""
-    RESIDENT = "resident"
-    """Every tile has a crossbar of its own; layers overlap."""
-    RELOADED = "reloaded"
-    """Tiles outnumber the crossbars and are rewritten; layers follow each other."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +87,11 @@ class Program(Tabular):
         object.__setattr__(self, "metadata", MappingProxyType(dict(self.metadata)))
 
     @property
-    def kind(self) -> ProgramKind:
+    def regime(self) -> Regime:
         """How its tiles lie in crossbars."""
         if self.schedule is None:
-            return ProgramKind.ONE_CROSSBAR
-        return ProgramKind.RELOADED if isinstance(self.schedule, TurnSchedule) else ProgramKind.RESIDENT
+            return Regime.ONE_CROSSBAR
+        return Regime.TIME_MULTIPLEXED if isinstance(self.schedule, TurnSchedule) else Regime.WEIGHT_STATIONARY
 
     @property
     def sample_bytes(self) -> int:
@@ -119,7 +109,7 @@ class Program(Tabular):
 
     @property
     def _summary(self) -> str:
-        return f"{self.name}: {plural(len(self.layers), 'layer')} on {_PLACES[self.kind]} of {self.accelerator.name}"
+        return f"{self.name}: {plural(len(self.layers), 'layer')} on {_PLACES[self.regime]} of {self.accelerator.name}"
 
     def table(self) -> Table:
         """Return one row a layer; instructions in loops count once, executed ones as often as one sample needs them."""
@@ -129,9 +119,9 @@ class Program(Tabular):
 
 
 _PLACES = {
-    ProgramKind.ONE_CROSSBAR: "one crossbar",
-    ProgramKind.RESIDENT: "a whole chip",
-    ProgramKind.RELOADED: "a chip that rewrites tiles",
+    Regime.ONE_CROSSBAR: "one crossbar",
+    Regime.WEIGHT_STATIONARY: "a whole chip",
+    Regime.TIME_MULTIPLEXED: "a chip that rewrites tiles",
 }
 
 

@@ -42,8 +42,9 @@ from mho.program.instructions import (
 )
 from mho.program.layer_content import collect_layers
 from mho.program.layer_proof import LayerProduct, prove_layer
-from mho.program.program import BufferKind, Program, ProgramKind, walk
+from mho.program.program import BufferKind, Program, walk
 from mho.program.turn_work import check_turns
+from mho.scheduling.regime import Regime
 
 _LARGEST_SHIFT = 32
 _LARGEST_CORRECTION = 2**62
@@ -95,9 +96,9 @@ def prove_program(program: Program) -> Iterator[LayerProduct]:
         if product.window is not None:
             sizes[product.name] = product.window
         yield product
-    if program.kind is ProgramKind.RESIDENT:
+    if program.regime is Regime.WEIGHT_STATIONARY:
         check_schedule(program, sizes)
-    elif program.kind is ProgramKind.RELOADED:
+    elif program.regime is Regime.TIME_MULTIPLEXED:
         check_turns(program)
 
 

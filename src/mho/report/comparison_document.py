@@ -11,11 +11,11 @@ from mho.cost_model.area import AreaComponent
 from mho.cost_model.document import leave_out_adc_bits
 from mho.cost_model.energy import Component
 from mho.display import Cell, Table, Tabular
-from mho.evaluation.deployment import Regime
 from mho.formats import plural
 from mho.frozen_model import FrozenModel
 from mho.hardware.converters import ConversionTime
 from mho.mapping.layer_mapping import MappingModel
+from mho.scheduling.regime import Regime
 
 
 class ComparedWidths(FrozenModel):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from mho.evaluation.deployment import Regime
 from mho.formats import format_energy, format_time
 from mho.report.columns import Column, print_columns
 from mho.report.comparison_document import (
@@ -15,6 +14,7 @@ from mho.report.comparison_document import (
     Comparison,
 )
 from mho.report.hardware_words import CONVERSION_TIMES
+from mho.scheduling.regime import Regime
 from mho.terminal import Console, Text
 
 _DISPENSABLE = ("slices", "steps", "tiles", "a cell", "regime", "ADC", "interval")

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from mho.cost_model.document import leave_out_adc_bits
 from mho.evaluation.chips import describe_chips
 from mho.evaluation.confidence import MeanBand, find_band
-from mho.evaluation.deployment import Regime
 from mho.frozen_model import FrozenModel
 from mho.mapping.layer_mapping import MappingModel
 from mho.policy import write_widths
+from mho.scheduling.regime import Regime
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -102,9 +102,7 @@ class ChipFigures(FrozenModel):
     reason: str = ""
     """In results that predate programs for the machine: why there is no schedule; then all figures are null."""
     regime: Regime | None = None
-    """What becomes of tiles; null in results that predate it."""
-    is_reloaded: bool = False
-    """True where the crossbars do not hold each layer once, so that tiles are rewritten for every inference."""
+    """What becomes of tiles; null where there is no schedule."""
     minimal_crossbars: int | None = None
     """The fewest crossbars that hold each layer once; for one crossbar, in the mappings that it has."""
     used_crossbars: int | None = None
@@ -132,6 +130,17 @@ class ChipFigures(FrozenModel):
     """Days of inferences without a pause until then; null alike."""
     speedup: float | None = None
     """latency_us of uniform 8/8 on the same machine / latency_us."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_regime(cls, content: Any) -> Any:
+        """Name the regime of results that predate its name."""
+        if not isinstance(content, dict) or "is_reloaded" not in content:
+            return content
+        rest = {key: value for key, value in content.items() if key != "is_reloaded"}
+        if rest.get("regime") is None and not rest.get("reason"):
+            rest["regime"] = Regime.TIME_MULTIPLEXED if content["is_reloaded"] else Regime.WEIGHT_STATIONARY
+        return rest
 
 
 class ZeroSliceFigures(FrozenModel):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from mho.bit_search.methods import GIVEN
-from mho.evaluation.deployment import Regime
 from mho.formats import NO_WRITES, TIMES, format_cost, format_percent, format_points, format_share, format_time, plural
 from mho.report.columns import Column, print_columns
 from mho.report.result import RunResult
 from mho.report.result_chips import ErrorSources
 from mho.report.result_figures import Candidate, ChipAccuracies, ChipFigures
 from mho.report.result_search import SearchFigures
+from mho.scheduling.regime import Regime
 from mho.terminal import Console, Text
 
 
@@ -76,7 +76,7 @@ def describe_machine(figures: ChipFigures, crossbars: int) -> str:
     if figures.regime is Regime.ONE_CROSSBAR:
         return f" Its crossbar is written {figures.writes or 0:,} times an inference{wears}." if wears else ""
     used, most = f"{figures.used_crossbars or 0:,}", f"{plural(crossbars, 'crossbar')}"
-    if figures.is_reloaded and figures.writes:
+    if figures.regime is Regime.TIME_MULTIPLEXED and figures.writes:
         return f" Its tiles are rewritten on {used} of {most}, {figures.writes:,} writes an inference{wears}."
     return f" Its weights stay in {used} of {most}{wears}."
 

@@ -14,6 +14,7 @@ from mho.mapping.layer_mapping import MappingModel
 from mho.report.schedule_layers import ScheduledLayer, list_layers, share_losses
 from mho.scheduling.chip_schedule import ChipSchedule
 from mho.scheduling.duplication import Objective
+from mho.scheduling.regime import Regime
 from mho.scheduling.reload_schedule import ReloadSchedule
 from mho.scheduling.reload_use import CrossbarUse, count_use
 from mho.scheduling.schedule import Schedule
@@ -191,7 +192,7 @@ class ScheduleDocument(FrozenModel):
     """A network on a chip. Weights stay, and layers and inputs overlap; or tiles are rewritten for every batch, and
     layers and inputs follow each other."""
 
-    regime: Literal["weight-stationary", "time-multiplexed"]
+    regime: Literal[Regime.WEIGHT_STATIONARY, Regime.TIME_MULTIPLEXED]
     """Weights stay in crossbars of their own; or tiles are rewritten, as the chip has too few crossbars."""
     network: str
     """The network as it was named."""
@@ -260,7 +261,7 @@ class ScheduleDocument(FrozenModel):
         simulated = schedule if isinstance(schedule, SimulatedSchedule) else None
         latency_us, bound_us = to_microseconds(schedule.latency_ps), to_microseconds(schedule.bound_ps)
         return cls(
-            regime="time-multiplexed" if resident is None else "weight-stationary",
+            regime=Regime.WEIGHT_STATIONARY if resident else Regime.TIME_MULTIPLEXED,
             network=network,
             accelerator=hardware,
             mapping=schedule.model,

@@ -35,6 +35,7 @@ from mho.scheduling.dependencies import DependencyTable
 from mho.scheduling.option_table import LayerOptions, OptionTable
 from mho.scheduling.placement import ChipPlan, place_copies
 from mho.scheduling.quick_plan import Choice, Chooser
+from mho.scheduling.regime import Regime
 from mho.scheduling.reload_cost import ReloadCosts
 from mho.scheduling.transfer_timing import time_with_transfers
 from mho.scheduling.work_graph import WorkGraph
@@ -90,7 +91,7 @@ class ChipCost:
         energy_aj: of one input, aJ; components without a figure are not counted.
         crossbars: that hold something.
         cell_writes: how often an input writes a cell of the crossbars that are written.
-        is_reloaded: True where tiles are rewritten for every input, as the chip does not hold all.
+        regime: whether tiles are rewritten for every input, as the chip does not hold all.
         is_rough: True where the interconnect is near saturation even on the fewest crossbars: times are rough.
     """
 
@@ -99,7 +100,7 @@ class ChipCost:
     energy_aj: int
     crossbars: int
     cell_writes: Fraction = Fraction(0)
-    is_reloaded: bool = False
+    regime: Regime = Regime.WEIGHT_STATIONARY
     is_rough: bool = False
 
     def value(self, objective: CostObjective) -> int:
@@ -346,5 +347,5 @@ class ChipCostModel:
             found.energy_aj,
             self.accelerator.chip.crossbars,
             found.cell_writes,
-            is_reloaded=True,
+            regime=Regime.TIME_MULTIPLEXED,
         )

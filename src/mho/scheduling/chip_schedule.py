@@ -27,6 +27,7 @@ from mho.scheduling.duplication import Duplication, Objective
 from mho.scheduling.option_search import ChosenOptions, OptionSearch
 from mho.scheduling.options import CopyCost, list_network_options
 from mho.scheduling.placement import ChipPlan, place_copies
+from mho.scheduling.regime import Regime
 from mho.scheduling.reload_schedule import ReloadSchedule, schedule_network_reload
 from mho.scheduling.schedule import Schedule
 from mho.scheduling.work_graph import WorkGraph
@@ -54,6 +55,11 @@ class ChipSchedule(Schedule):
     ideal: AsapTiming
     layer_by_layer: AsapTiming
     minimal_ps: int
+
+    @property
+    def regime(self) -> Regime:
+        """Weight-stationary."""
+        return Regime.WEIGHT_STATIONARY
 
     @property
     def batch(self) -> int:

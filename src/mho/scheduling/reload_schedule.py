@@ -21,6 +21,7 @@ from mho.mapping.network_mapping import NetworkMapping, map_network
 from mho.network.layers import MvmLayer
 from mho.policy import Policy
 from mho.scheduling.options import list_chip_options
+from mho.scheduling.regime import Regime
 from mho.scheduling.reload_bound import bound_reload_ps
 from mho.scheduling.reload_cycle import ReloadCycle
 from mho.scheduling.reload_search import find_plan
@@ -44,6 +45,11 @@ class ReloadSchedule(ReloadCycle, Schedule):
     network: NetworkMapping
     plan: ReloadPlan
     timing: ReloadTiming
+
+    @property
+    def regime(self) -> Regime:
+        """Time-multiplexed."""
+        return Regime.TIME_MULTIPLEXED
 
     @property
     def mappings(self) -> Mapping[str, LayerMapping]:

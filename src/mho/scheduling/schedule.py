@@ -23,6 +23,7 @@ from mho.hardware.spec import Accelerator
 from mho.mapping.activity import Activity
 from mho.mapping.layer_mapping import LayerMapping, MappingModel
 from mho.scheduling.gantt import BARS, GanttChart
+from mho.scheduling.regime import Regime
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,11 @@ class Schedule(Drawable):
     def crossbars(self) -> int:
         """Crossbars of the chip."""
         return self.accelerator.chip.crossbars
+
+    @property
+    @abstractmethod
+    def regime(self) -> Regime:
+        """What becomes of tiles."""
 
     @property
     @abstractmethod

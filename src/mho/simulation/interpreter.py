@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from mho.input_files import memory_budget_bytes
 from mho.mapping.event_counts import EventCounts
-from mho.program.program import Program, ProgramKind
+from mho.program.program import Program
+from mho.scheduling.regime import Regime
 from mho.simulation.machine import make_machine, run_body
 from mho.simulation.samples import allocate_outputs, check_inputs, present_outputs
 from mho.simulation.schedule_order import run_in_schedule_order
@@ -62,9 +63,9 @@ def interpret(
     for start in range(0, samples, at_once):
         batch = {name: array[start : start + at_once] for name, array in arrays.items()}
         machine = make_machine(program, batch, skip_zero_slices=skip_zero_slices)
-        if program.kind is ProgramKind.ONE_CROSSBAR:
+        if program.regime is Regime.ONE_CROSSBAR:
             run_body(machine, program.instructions, {})
-        elif program.kind is ProgramKind.RESIDENT:
+        elif program.regime is Regime.WEIGHT_STATIONARY:
             run_in_schedule_order(machine)
         else:
             run_in_turn_order(machine)

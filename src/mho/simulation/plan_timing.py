@@ -144,6 +144,12 @@ class PlanTiming:
         return self.interval_ps / PS_PER_MS
 
     @property
+    def writes(self) -> int:
+        """Crossbars that are written for one input: those of stored operands, in every copy that has a window."""
+        copies = ((layer, len(self.plan.places[layer.name])) for layer in self.graph.layers if layer.write_ps)
+        return sum(layer.crossbars * min(count, layer.windows) for layer, count in copies)
+
+    @property
     def total_ps(self) -> int:
         """Time until the last input of the batch is finished, ps."""
         return self.batch.total_ps

@@ -15,9 +15,10 @@ from mho.mapping.event_counts import EventCounts
 from mho.program.chip_work import derive_chip_work
 from mho.program.instruction_costs import count_shift_add, price_layer
 from mho.program.instructions import DigitalProduct, Layer, Mvm, ShiftAdd, SumInputs, WriteDynamicTile, WriteTile
-from mho.program.program import Program, ProgramKind, walk
+from mho.program.program import Program, walk
 from mho.program.window_proof import find_window_sizes
 from mho.scheduling.asap import check_batch
+from mho.scheduling.regime import Regime
 from mho.simulation.plan_timing import PlanTiming
 from mho.simulation.reloaded_timing import ReloadedTiming, time_reloaded
 
@@ -125,7 +126,7 @@ def time_on_chip(
         ProgramError: the program has no schedule, or rewrites tiles for another batch.
         ScheduleError: a batch below 1, or too large.
     """
-    if program.kind is ProgramKind.RELOADED:
+    if program.regime is Regime.TIME_MULTIPLEXED:
         return time_reloaded(program, batch=batch)
     work = derive_chip_work(program, find_window_sizes(program))
     inputs = 1 if batch is None else batch

@@ -8,11 +8,12 @@ from typing import Any
 
 from mho.cost_model.document import to_microseconds
 from mho.evaluation.classes import Confusion, Labels, Predictions, count_confusions, score_classes
-from mho.evaluation.deployment import Deployment, Regime
+from mho.evaluation.deployment import Deployment
 from mho.mapping.occupancy import count_cells
 from mho.network.layers import MvmLayer
 from mho.policy import Policy
 from mho.report.result_networks import ClassErrors, ClassFigures, ConfusedClasses, CostSplit, DeployedSize
+from mho.scheduling.regime import Regime
 
 FLOAT_BITS = 32
 _AJ_PER_PJ = 1_000_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mho.cost_model.document import to_microseconds
-from mho.evaluation.deployment import ChipDeployment, DeployedLayer, Deployment, Regime
+from mho.evaluation.deployment import ChipDeployment, DeployedLayer, Deployment
 from mho.mapping.layer_mapping import describe_mapping
 from mho.report.result_figures import ChipFigures, LayerCostFigures
 from mho.report.timeline import TimelineView
@@ -34,7 +34,6 @@ def _describe(name: str, label: str, deployment: Deployment, speedup: float) -> 
         name=name,
         label=label,
         regime=deployment.regime,
-        is_reloaded=deployment.regime is Regime.TIME_MULTIPLEXED,
         minimal_crossbars=deployment.minimal_crossbars,
         used_crossbars=deployment.used_crossbars,
         latency_us=to_microseconds(deployment.latency_ps),

@@ -16,7 +16,8 @@ from mho.cost_model.energy import energy_network
 from mho.cost_model.latency import cost_network
 from mho.errors import ConfigError, MappingError, ScheduleError, UnsupportedOperationError
 from mho.evaluation.chips import ChipEvaluation, check_integers
-from mho.evaluation.deployment import Regime
+from mho.evaluation.compilation import compile_deployment
+from mho.evaluation.deployment import ChipDeployment
 from mho.hardware.loading import override
 from mho.hardware.spec import Accelerator, Encoding
 from mho.mapping.adc_resolution import full_adc_bits, resolvable_rows
@@ -25,7 +26,7 @@ from mho.mapping.layer_mapping import DEFAULT_MODEL, LayerMapping, MappingModel
 from mho.network.graph import Network
 from mho.network.layers import derive_layer_table
 from mho.policy import MAX_BITS, MIN_BITS, Policy
-from mho.program.lowering import compile_network, compile_schedule
+from mho.program.lowering import compile_network
 from mho.program.program import Program
 from mho.progress import OnProgress, Progress
 from mho.report.comparison_document import (
@@ -38,6 +39,7 @@ from mho.report.comparison_document import (
 )
 from mho.report.schedule_document import ScheduleDocument
 from mho.scheduling.chip_schedule import ChipDemand
+from mho.scheduling.regime import Regime
 from mho.simulation.chip_search import find_schedule
 
 _CANNOT_RUN = (ConfigError, MappingError, ScheduleError, UnsupportedOperationError)
@@ -231,12 +233,11 @@ def _schedule(request: ComparisonRequest, demand: ChipDemand) -> _Figures:
     document = ScheduleDocument.of(request.network.name, schedule, with_energy=hardware.energy.is_specified)
 
     def compile_on_chip() -> Program:
-        if not demand.is_held:
-            return _compile(request, hardware)
-        return compile_schedule(request.network, demand.schedule_fewest())
+        laid = demand.schedule_fewest() if demand.is_held else schedule
+        return compile_deployment(request.network, ChipDeployment(hardware, request.model, laid))
 
     return _Figures(
-        regime=Regime(document.regime),
+        regime=schedule.regime,
         mappings=tuple(schedule.mappings.values()),
         tiles=sum(layer.tiles for layer in document.layers),
         latency_us=document.latency_us,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from mho.evaluation.deployment import Deployment, find_deployment, read_policy
+from mho.evaluation.compilation import read_policy
+from mho.evaluation.deployment import Deployment, find_deployment
 from mho.mapping.layer_mapping import MappingModel
 from mho.policy import Policy
 from mho.scheduling.duplication import Objective

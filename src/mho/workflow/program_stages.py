@@ -70,7 +70,7 @@ class Compile:
         )
 
     def _compile(self, stage: StageResult, path: Path) -> Figures:
-        from mho.evaluation.deployment import compile_deployment, time_deployed
+        from mho.evaluation.compilation import compile_deployment, time_deployed
         from mho.network.onnx_reader import read_onnx
         from mho.program.container import write_program
 

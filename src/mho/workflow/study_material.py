@@ -146,13 +146,13 @@ def _load_program(config: StudyConfig) -> tuple[Program, str]:
         return read_program(settings.file), settings.file.name
     assert settings.network is not None, "ProgramSettings holds that there is a file or a network"
     assert settings.accelerator is not None, "ProgramSettings holds that a network has an accelerator"
+    from mho.evaluation.compilation import compile_for_machine
     from mho.network.loading import load_network
-    from mho.program.lowering import compile_network
 
     hardware = load_accelerator(settings.accelerator)
     network = load_network(str(settings.network))
     source = f"{settings.network.name} on {hardware.name}, {settings.mapping} mapping"
-    return compile_network(network, hardware, model=settings.mapping), source
+    return compile_for_machine(network, hardware, model=settings.mapping), source
 
 
 def _load_samples(

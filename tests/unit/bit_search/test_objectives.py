@@ -21,6 +21,7 @@ from mho.mapping.layer_mapping import MappingModel
 from mho.policy import BitWidths, Policy
 from mho.scheduling.chip_cost import WRITE_WEIGHT, ChipCostModel, CostObjective
 from mho.scheduling.chip_schedule import ChipDemand
+from mho.scheduling.regime import Regime
 
 CROSSBAR = make_accelerator(rows=16, cols=16, cell_bits=2, dac_bits=2, crossbars=1, energy=ENERGY)
 ON_CHIP = [Objective(str(objective)) for objective in CostObjective]
@@ -112,7 +113,7 @@ def test_a_chip_that_does_not_hold_uniform_8_8_is_costed_with_reloads():
     model = ChipCostModel(NETWORK, make_accelerator(rows=16, cols=16, cell_bits=2, dac_bits=2, crossbars=6),
                           CostObjective.LATENCY)  # fmt: skip
     reference = model.cost(Policy.uniform(NETWORK.layer_names, BitWidths(8, 8)))
-    assert reference.is_reloaded
+    assert reference.regime is Regime.TIME_MULTIPLEXED
     assert reference.latency_ps > 0
 
 
@@ -136,8 +137,8 @@ def test_the_longest_lifetime_is_that_of_a_policy_that_needs_no_rewriting():
     few = override(small, crossbars=needed)
     space = make_space(NETWORK, few, LIMITS, objective=Objective.LIFETIME)
     costs = ChipCostModel(NETWORK, few, CostObjective.LATENCY)
-    assert costs.cost(wide).is_reloaded
-    assert not costs.cost(narrow).is_reloaded
+    assert costs.cost(wide).regime is Regime.TIME_MULTIPLEXED
+    assert costs.cost(narrow).regime is Regime.WEIGHT_STATIONARY
     assert space.cost_of(narrow) == costs.cost(narrow).latency_ps < WRITE_WEIGHT / 1000
     assert space.cost_of(wide) > WRITE_WEIGHT / 1000
     assert format_cost(space.cost_of(narrow), "writes") == "no writes"

@@ -79,7 +79,7 @@ def test_costs_show_adc_bits_where_a_layer_has_its_own(folder, capsys):
     assert "W/A/ADC" not in cost(capsys, "plain.json")
 
 
-@pytest.mark.parametrize("chip", [(), ("--chip",)])
+@pytest.mark.parametrize("chip", [("--crossbars", "1"), ()])
 def test_a_program_carries_adc_bits_from_the_policy_to_the_chip(folder, capsys, chip):
     compile_with = ["compile", "model.onnx", "--accelerator", "hw.toml", *chip]
     assert main([*compile_with, "-o", "p.mho", "--policy", "adc.json"]) == 0

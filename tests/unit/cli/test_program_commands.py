@@ -20,6 +20,8 @@ from mho.network.reference import run_quantized
 from mho.program.container import read_program
 from mho.quantization.export import write_float_onnx, write_qcdq_onnx
 
+INTERVAL = ("--objective", "interval")
+
 
 def make_folder():
     """A model, its program and its inputs."""
@@ -34,7 +36,9 @@ folder = made_once(make_folder)
 
 def test_compiling_tells_what_was_made(folder, capsys):
     main(["compile", "model.onnx", "--accelerator", "pelke2026-2bit", "-o", "q.mho", "--encoding", "offset"])
-    assert "q.mho: 1 layers" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "q.mho: 1 layer, " in out
+    assert "one crossbar: " in out
 
 
 @pytest.mark.parametrize("encoding", [Encoding.OFFSET, Encoding.TWOS_COMPLEMENT])
@@ -135,20 +139,33 @@ def make_chip():
     hardware = load_accelerator("pelke2026-4bit").to_json()
     hardware |= {"name": "chip", "chip": {"cores": 2, "crossbars": 8}, "sources": {}}
     Path("chip.toml").write_text(to_toml(accelerator_from_json(hardware, where="chip")))
-    assert main(["compile", "model.onnx", "--accelerator", "chip.toml", "-o", "c.mho", "--chip"]) == 0
+    assert main(["compile", "model.onnx", "--accelerator", "chip.toml", "-o", "c.mho"]) == 0
 
 
 chip = made_once(make_chip)
 
 
 def test_a_program_for_a_chip_carries_its_schedule(chip, capsys):
-    assert main(["compile", "model.onnx", "--accelerator", "chip.toml", "-o", "c.mho", "--chip"]) == 0
+    assert main(["compile", "model.onnx", "--accelerator", "chip.toml", "-o", "c.mho"]) == 0
     out = capsys.readouterr().out
-    assert "c.mho: 1 layers" in out
+    assert "c.mho: 1 layer, " in out
+    assert "weight-stationary" in out
     assert "of 8 crossbars" in out
+    assert "0 crossbar writes a sample" in out
     assert read_program("c.mho").schedule.copies["conv"] >= 1
     assert main(["disassemble", "c.mho"]) == 0
     assert "copy 0 in x0" in capsys.readouterr().out
+
+
+def test_the_machine_decides_what_becomes_of_tiles(chip, capsys):
+    command = ["compile", "model.onnx", "--accelerator", "chip.toml", "-o", "q.mho", "--json"]
+    for more, regime in ((), "weight-stationary"), (("--crossbars", "1"), "one-crossbar"):
+        assert main([*command, *more]) == 0
+        found, program = json.loads(capsys.readouterr().out), read_program("q.mho")
+        assert found["regime"] == program.regime == regime
+        assert found["latency_ps"] == timing(program).latency_ps
+        assert (found["crossbars"], found["batch"]) == (program.accelerator.chip.crossbars, 1)
+        assert (found["writes"] == 0) == (regime == "weight-stationary")
 
 
 @pytest.mark.parametrize("engine", ["executor", "interpreter"])
@@ -189,10 +206,14 @@ def test_a_program_becomes_a_trace_of_its_schedule(chip, capsys):
         (("simulate", "c.mho", "--inputs", "x.npz", "--trace", "t.json"), "--timing"),
         (("simulate", "c.mho", "--timing", "--trace", "t.html"), ".json"),
         (("simulate", "c.mho", "--inputs", "x.npz", "--skip-zero-slices"), "no times on one crossbar"),
-        (("compile", "model.onnx", "--accelerator", "chip.toml", "-o", "q.mho", "--crossbars", "4"), "add --chip"),
-        (("compile", "model.onnx", "--accelerator", "chip.toml", "-o", "q.mho", "--objective", "latency"), "--chip"),
-        (("compile", "model.onnx", "--accelerator", "chip.toml", "-o", "q.mho", "--chip", "--batch", "2"), "--batch"),
-        (("compile", "model.onnx", "--accelerator", "chip.toml", "-o", "q.mho", "--chip", "--crossbars", "3"), "cores"),
+        (("compile", "model.onnx", "--accelerator", "chip.toml", "-o", "q.mho", "--chip"), "--crossbars 1"),
+        (("compile", "model.onnx", "--accelerator", "pelke2026-4bit", "-o", "q.mho", *INTERVAL), "tiles are rewritten"),
+        (
+            ("compile", "model.onnx", "--accelerator", "chip.toml", "-o", "q.mho", "--crossbars", "1", *INTERVAL),
+            "1 cro",
+        ),
+        (("compile", "model.onnx", "--accelerator", "chip.toml", "-o", "q.mho", "--batch", "2"), "--batch"),
+        (("compile", "model.onnx", "--accelerator", "chip.toml", "-o", "q.mho", "--crossbars", "3"), "cores"),
     ],
 )
 def test_options_that_do_not_go_together_are_told(chip, capsys, arguments, said):

@@ -8,10 +8,12 @@ from accelerators import make_accelerator
 from chip_networks import make_residual
 
 from mho.errors import MappingError
-from mho.evaluation.deployment import Regime, compile_deployment, find_deployment, read_policy, time_deployed
+from mho.evaluation.compilation import compile_deployment, compile_for_machine, read_policy, time_deployed
+from mho.evaluation.deployment import find_deployment
 from mho.network.reference import run_quantized
 from mho.policy import BitWidths, Policy
 from mho.quantization.ptq import quantize
+from mho.scheduling.regime import Regime
 from mho.simulation.executor import Executor
 from mho.simulation.interpreter import interpret
 
@@ -37,6 +39,8 @@ def test_program_time_energy_and_answers_are_of_one_schedule(quantized, inputs, 
     deployment = find_deployment(quantized, read_policy(quantized), hardware)
     assert deployment.regime is REGIMES[crossbars]
     program = compile_deployment(quantized, deployment)
+    assert program.regime is deployment.regime
+    assert program.instructions == compile_for_machine(quantized, hardware).instructions
     assert time_deployed(program) == deployment.latency_ps
     (expected,) = run_quantized(quantized, inputs).values()
     for outputs in Executor(program).run(inputs), interpret(program, inputs).outputs:
@@ -46,6 +50,19 @@ def test_program_time_energy_and_answers_are_of_one_schedule(quantized, inputs, 
     assert leaked == pytest.approx(5 * crossbars * deployment.latency_ps, rel=1e-6)
     assert ("write" in deployment.energy.component_aj) == (deployment.writes > 0)
     assert (deployment.cell_writes_per_input > 0) == (deployment.writes > 0)
+
+
+def test_a_batch_shares_writes_where_there_are_any(quantized):
+    for crossbars, regime in REGIMES.items():
+        hardware = make_accelerator(rows=16, cols=16, crossbars=crossbars, endurance={"cell_writes": 10**6})
+        one, four = (find_deployment(quantized, read_policy(quantized), hardware, batch=batch) for batch in (1, 4))
+        assert (one.batch, four.batch) == (1, 4)
+        rewrites = regime is not Regime.WEIGHT_STATIONARY
+        assert (four.interval_ps < one.interval_ps) == rewrites
+        assert (four.cell_writes_per_input < one.cell_writes_per_input) == rewrites
+        if rewrites:
+            program = compile_for_machine(quantized, hardware, batch=4)
+            assert program.metadata["batch"] == 4
 
 
 def test_a_program_of_another_network_is_refused(quantized):

@@ -15,8 +15,8 @@ from mho.errors import ProgramError
 from mho.network.reference import run_quantized
 from mho.program.container import read_program, write_program
 from mho.program.disassembly import disassemble
-from mho.program.program import ProgramKind
 from mho.program.verify import verify_program
+from mho.scheduling.regime import Regime
 from mho.simulation.interpreter import interpret
 
 HARDWARE = make_accelerator(rows=8, cols=8, crossbars=2, memory={"bytes_per_us": 4}, endurance={"cell_writes": 10**6})
@@ -29,7 +29,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def program(network):
-    return mho.compile(network, HARDWARE, chip=True, batch=2)
+    return mho.compile(network, HARDWARE, batch=2)
 
 
 def with_turns(program, change):
@@ -37,7 +37,7 @@ def with_turns(program, change):
 
 
 def test_few_crossbars_make_a_program_that_is_exact_in_the_order_of_its_turns(network, program):
-    assert program.kind is ProgramKind.RELOADED
+    assert program.regime is Regime.TIME_MULTIPLEXED
     assert program.schedule.batch == 2
     inputs = np.random.default_rng(3).standard_normal((5, *network.inputs[0].shape)).astype(np.float32)
     assert_same_bits(interpret(program, inputs).outputs, run_quantized(network, inputs))

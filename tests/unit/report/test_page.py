@@ -23,6 +23,7 @@ from mho.report.result_figures import ChipAccuracies, ChipFigures, ZeroSliceFigu
 from mho.report.result_text import describe_accuracy, describe_speed
 from mho.report.schedule_document import AreaFigures
 from mho.report.timeline import TimelineView
+from mho.scheduling.regime import Regime
 
 
 @pytest.fixture
@@ -160,7 +161,7 @@ def test_policies_are_told_with_figures_or_reasons(result):
 
 def test_policies_whose_tiles_are_rewritten_are_told_with_writes_and_lifetime(result):
     reloaded = ChipFigures(
-        name="reference", label="uniform 8/8", is_reloaded=True, minimal_crossbars=99, used_crossbars=7,
+        name="reference", label="uniform 8/8", regime=Regime.TIME_MULTIPLEXED, minimal_crossbars=99, used_crossbars=7,
         latency_us=80.0, bound_us=70.0, interval_us=80.0, total_us=240.0, energy_pj=3e6, writes=4321,
         cell_writes_per_day=2e9, lifetime_inputs=100, lifetime_days=0.25, speedup=1.0,
     )  # fmt: skip

@@ -8,6 +8,7 @@ from mho.evaluation.deployment import find_deployment
 from mho.mapping.layer_mapping import MappingModel
 from mho.policy import BitWidths, Policy
 from mho.report.result_text import describe_machine
+from mho.scheduling.regime import Regime
 from mho.workflow.chip_figures import INPUTS, describe_deployments, draw_timeline
 
 LABELS = {"reference": "uniform 8/8", "found": "found policy"}
@@ -52,7 +53,7 @@ def test_a_policy_that_does_not_fit_is_rewritten_for_every_inference(network):
     hardware = chip(demand - 1, endurance={"cell_writes": 10_000})
     deployed = deploy(network, hardware, found=(2, 2))
     reference, policy = describe_deployments(deployed, LABELS)
-    assert reference.is_reloaded
+    assert reference.regime is Regime.TIME_MULTIPLEXED
     assert (reference.minimal_crossbars, reference.speedup) == (demand, 1)
     assert reference.writes > 0
     assert reference.bound_us <= reference.latency_us == reference.interval_us
@@ -60,7 +61,7 @@ def test_a_policy_that_does_not_fit_is_rewritten_for_every_inference(network):
     days = reference.lifetime_inputs * reference.interval_us / 86_400e6
     assert reference.lifetime_days == pytest.approx(days)
     assert reference.cell_writes_per_day * reference.lifetime_days == pytest.approx(10_000, rel=1e-3)
-    assert (policy.is_reloaded, policy.writes, policy.lifetime_inputs) == (False, 0, None)
+    assert (policy.regime, policy.writes, policy.lifetime_inputs) == (Regime.WEIGHT_STATIONARY, 0, None)
     assert policy.speedup == pytest.approx(reference.latency_us / policy.latency_us)
     assert draw_timeline(deployed["reference"]).legend[0][1] == "written"
     told = describe_machine(reference, demand - 1)

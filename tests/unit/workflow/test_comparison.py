@@ -13,7 +13,6 @@ from mho.cost_model.area import AreaComponent
 from mho.cost_model.energy import Component, energy_network
 from mho.cost_model.latency import cost_network
 from mho.errors import ConfigError, PolicyError
-from mho.evaluation.deployment import Regime
 from mho.hardware.loading import accelerator_from_json
 from mho.mapping.layer_mapping import MappingModel
 from mho.network.layers import derive_layer_table
@@ -21,6 +20,7 @@ from mho.policy import BitWidths, Policy
 from mho.report.comparison_document import Comparison
 from mho.report.schedule_document import ScheduleDocument
 from mho.scheduling.chip_schedule import ChipDemand
+from mho.scheduling.regime import Regime
 from mho.simulation.chip_search import simulate_best
 from mho.workflow.comparison import ComparisonRequest, compare_accelerators
 
