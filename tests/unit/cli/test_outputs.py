@@ -31,7 +31,7 @@ def made(tmp_path_factory):
     for name, crossbars in (("one", 1), ("chip", 16)):
         (folder / f"{name}.toml").write_text(to_toml(make_accelerator(rows=32, cols=32, crossbars=crossbars)))
     (folder / "policy.json").write_text('{"layers": {"conv": {"weight_bits": 4, "act_bits": 3}}}')
-    for arguments in ("--accelerator one.toml -o one.mho", "--accelerator chip.toml --chip -o chip.mho"):
+    for arguments in ("--accelerator one.toml -o one.mho", "--accelerator chip.toml -o chip.mho"):
         before = Path.cwd()
         os.chdir(folder)
         assert main(["compile", "model.onnx", *arguments.split()]) == 0

@@ -133,8 +133,8 @@ def test_nested_settings_become_dotted_rows():
 FIGURES = (
     ChipFigures(name="reference", label="uniform 8/8", reason="net: the layers take 99 crossbars"),
     ChipFigures(
-        name="found", label="found policy", minimal_crossbars=12, used_crossbars=1234, latency_us=56.0, bound_us=55.9,
-        interval_us=0.25, total_us=70.0,
+        name="found", label="found policy", regime=Regime.WEIGHT_STATIONARY, minimal_crossbars=12, used_crossbars=1234,
+        latency_us=56.0, bound_us=55.9, interval_us=0.25, total_us=70.0,
     ),
 )  # fmt: skip
 
@@ -157,6 +157,19 @@ def test_policies_are_told_with_figures_or_reasons(result):
     assert ["found policy", "stay", "12", "1,234", *times, "—", "—", "—", "—", "—"] in rows
     assert "2,000 crossbars." in part
     assert 'id="timeline"' not in part
+
+
+@pytest.mark.parametrize(
+    ("content", "regime"),
+    [
+        ({"is_reloaded": True}, Regime.TIME_MULTIPLEXED),
+        ({"is_reloaded": False}, Regime.WEIGHT_STATIONARY),
+        ({"is_reloaded": False, "regime": "one-crossbar"}, Regime.ONE_CROSSBAR),
+        ({"is_reloaded": False, "reason": "no schedule"}, None),
+    ],
+)
+def test_results_that_predate_the_one_vocabulary_are_read(content, regime):
+    assert ChipFigures.model_validate({"name": "found", "label": "found policy", **content}).regime is regime
 
 
 def test_policies_whose_tiles_are_rewritten_are_told_with_writes_and_lifetime(result):
