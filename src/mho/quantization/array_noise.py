@@ -35,6 +35,7 @@ from mho.quantization.converter_errors import ConverterMeter
 from mho.quantization.layer_noise import LayerNoise
 from mho.quantization.modules import MvmModule
 from mho.quantization.range_renewal import RangeRenewal
+from mho.quantization.recalibrated_noise import RecalibratedNoise
 from mho.quantization.statistical_noise import StatisticalNoise
 from mho.quantization.tile_noise import TileNoise
 from mho.quantization.weight_noise import WeightNoise
@@ -72,6 +73,7 @@ class ArrayNoise:
         one_crossbar: bool | None = None,
         renewal: RangeRenewal | None = None,
         method: NoiseMethod | str = NoiseMethod.STATISTICAL,
+        recalibrates: bool = False,
     ) -> None:
         """Prepare.
 
@@ -84,13 +86,14 @@ class ArrayNoise:
             renewal: how and when ranges of calibrated ADCs are found, and errors of converters are measured; None: as
                 `RangeRenewal` says by itself.
             method: how what arrays do is found.
+            recalibrates: whether channels are corrected on each chip (`mho.quantization.recalibrated_noise`).
 
         Raises:
             ConfigError: the conditions do not fit the hardware, or an unknown method.
             UnsupportedOperationError: stuck cells are got around.
         """
         _check_placement(hardware)
-        self.hardware, self.method = hardware, _read_method(method)
+        self.hardware, self.method, self._recalibrates = hardware, _read_method(method), recalibrates
         self._renewal = RangeRenewal() if renewal is None else renewal
         self._conditions = Conditions() if conditions is None else conditions
         check_conditions(Device.of(hardware), self._conditions)
@@ -102,7 +105,8 @@ class ArrayNoise:
             first = number * _NUMBERS_PER_LAYER
             if not deviates and _converts_exactly(hardware, one):
                 continue
-            self.layers[name] = self._make_layer(one, first)
+            layer = self._make_layer(one, first)
+            self.layers[name] = RecalibratedNoise(layer) if recalibrates else layer
 
     def _make_layer(self, arrays: LayerArrays, first: int) -> LayerNoise:
         """Return the noise of a layer whose tiles have numbers from `first` on."""
@@ -129,6 +133,20 @@ class ArrayNoise:
         chip = int(torch.randint(1 << 62, (), generator=generator))
         for layer in self.layers.values():
             layer.set_chip(chip)
+
+    def meet(self, trainable: nn.Module, *inputs: torch.Tensor) -> None:
+        """See a batch that is about to run on the chip: where channels are corrected, it runs exactly first."""
+        layers = [layer for layer in self.layers.values() if isinstance(layer, RecalibratedNoise)]
+        if not layers:
+            return
+        for layer in layers:
+            layer.is_exact = True
+        try:
+            with torch.no_grad():
+                trainable(*inputs)
+        finally:
+            for layer in layers:
+                layer.is_exact = False
 
     @contextmanager
     def on(self, trainable: nn.Module) -> Iterator[None]:
@@ -161,6 +179,7 @@ class ArrayNoise:
         ranges = {"ranges": [str(rule.method), rule.share, self._renewal.steps]}
         return {
             **(ranges if self.hardware.converters.has_calibrated_adc else {}),
+            **({"recalibrates": True} if self._recalibrates else {}),
             "array": self.hardware.array.model_dump(mode="json"),
             "converters": self.hardware.converters.model_dump(mode="json"),
             "crossbar": self.hardware.crossbar.model_dump(mode="json"),

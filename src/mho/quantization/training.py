@@ -225,6 +225,8 @@ class _Trainer:
         """Make a step; return the loss, how many samples are right, and how many there are."""
         device = device_of(self.module)
         inputs, labels = (self.group.share(part).to(device) for part in (inputs, labels))
+        if self.noise is not None:
+            self.noise.meet(self.module, inputs)
         logits = self.module(inputs)
         if is_first:
             _check_logits(logits, labels)

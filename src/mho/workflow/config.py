@@ -152,6 +152,8 @@ class NoiseSettings(FrozenModel):
     """Temperature, K, where drift depends on it. Left out: that at which it was measured."""
     reads: int = Field(default=0, ge=0, le=MAX_READS)
     """Reads since cells were written, where these disturb."""
+    recalibration: Literal["none", "channels"] = "none"
+    """"channels": as where scale and bias of each channel are corrected on each chip."""
     one_crossbar: bool | None = None
     """Whether all tiles are written into one crossbar and so have the same faults and variation. Left out: where the
     hardware has only one."""
@@ -169,8 +171,8 @@ class QatSettings(TrainingSettings):
 
     noise: NoiseSettings | Literal["auto", "none"] = "auto"
     """Train on arrays as they are, as a table says; "auto": on those of the chips of [simulation], under the same
-    conditions, without stuck cells, and on exact integers where there are none or they compute exactly; "none": on
-    exact integers."""
+    conditions and corrected alike, without stuck cells, and on exact integers where there are none or they compute
+    exactly; "none": on exact integers."""
 
     @property
     def specified_noise(self) -> NoiseSettings | None:

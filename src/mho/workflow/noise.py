@@ -33,11 +33,13 @@ class TrainingNoise:
         settings: how.
         hardware: cells, wires and converters, without what is left out.
         conditions: when and how cells are read.
+        recalibrates: whether channels are corrected on each chip.
     """
 
     settings: NoiseSettings
     hardware: Accelerator
     conditions: Conditions
+    recalibrates: bool
 
 
 def find_noise(
@@ -57,13 +59,13 @@ def find_noise(
         return None
     if isinstance(training.noise, NoiseSettings):
         settings = training.noise
-        return TrainingNoise(settings, noise_hardware(settings, accelerator), noise_conditions(settings))
+        hardware, conditions = noise_hardware(settings, accelerator), noise_conditions(settings)
+        return TrainingNoise(settings, hardware, conditions, settings.recalibration == "channels")
     if chips is None:
         return None
     settings = NoiseSettings()
-    # Recalibration takes off what drift does to a channel, so that training must not make up for it as well.
-    conditions = Conditions() if chips.recalibrates else chips.conditions
-    found = TrainingNoise(settings, _leave_out(settings, chips.hardware), conditions)
+    hardware = _leave_out(settings, chips.hardware)
+    found = TrainingNoise(settings, hardware, chips.conditions, chips.recalibrates)
     return None if nonidealities.is_ideal(found.hardware, found.conditions) else found
 
 
@@ -76,7 +78,8 @@ def noise_ingredients(
         return {}
     parts = {"hardware": noise.hardware, "mapped onto": accelerator}
     content = {name: one.to_json() for name, one in parts.items()}
-    return {"arrays": content | {"mapping": str(mapping), "conditions": asdict(noise.conditions)}}
+    read = {"conditions": asdict(noise.conditions), **({"recalibrates": True} if noise.recalibrates else {})}
+    return {"arrays": content | {"mapping": str(mapping), **read}}
 
 
 def load_alike(name: str | None, accelerator: Accelerator, *, where: str) -> Accelerator:
@@ -146,6 +149,7 @@ def make_noise(
         one_crossbar=settings.one_crossbar,
         renewal=_renewal(settings),
         method=settings.method,
+        recalibrates=noise.recalibrates,
     )
 
 

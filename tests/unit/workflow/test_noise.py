@@ -204,7 +204,9 @@ def test_training_is_for_the_chips_of_the_run_unless_its_table_says_otherwise():
     for chips in (None, SampledChips(3, stuck, Conditions())):  # stuck cells are left out
         assert find_noise(ways["auto"], clean, chips) is None
     corrected = find_noise(ways["auto"], clean, SampledChips(3, NOISY, conditions, recalibrates=True))
-    assert corrected.conditions == Conditions(), "recalibration takes off what drift does to a channel"
+    assert (corrected.conditions, corrected.recalibrates) == (conditions, True)
+    assert not found.recalibrates
+    assert find_noise(qat(recalibration="channels"), NOISY, None).recalibrates
     assert find_noise(ways["none"], clean, SampledChips(3, NOISY, conditions)) is None
     assert find_noise(qat(), NOISY, SampledChips(3, clean, conditions)).hardware.array.read_noise
 
