@@ -9,8 +9,6 @@ nothing. Training needs none of this: BatchNorm and biases learn the means that 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -58,23 +56,20 @@ def mean_vectors(mean: Tensor, module: MvmModule) -> Tensor:
 
 
 @torch.no_grad()
-def correct_means(weight: Tensor, steps: Tensor, widths: Iterable[int], vectors: Tensor) -> Tensor:
-    """Return (W - W') E[r]: what outputs need to keep their means, float32 [widths, outputs].
+def correct_means(weight: Tensor, step: Tensor, bits: int, vectors: Tensor) -> Tensor:
+    """Return (W - W') E[r]: what outputs need to keep their means, float32 [outputs].
 
     Args:
         weight: W, float32 [outputs, ...], groups one after the other.
-        steps: of each width and output, float32 [widths, outputs].
-        widths: bits of the grids that W is rounded to, as `steps` has them.
+        step: of each output, float32 [outputs].
+        bits: of the grid that W is rounded to.
         vectors: E[r], float64 [groups, inputs of a group].
     """
     weight = weight.detach().cpu()
     quantizer = Quantizer(len(weight), 1)
-    corrections = []
-    for bits, step in zip(widths, steps, strict=True):
-        quantizer.set_bounds(bits, *weight_bounds(bits), step)
-        lost = (weight - quantizer(weight)).reshape(len(vectors), -1, vectors.shape[1]).to(torch.float64)
-        corrections.append(torch.matmul(lost, vectors[:, :, None]).flatten())
-    return torch.stack(corrections).to(torch.float32)
+    quantizer.set_bounds(bits, *weight_bounds(bits), step)
+    lost = (weight - quantizer(weight)).reshape(len(vectors), -1, vectors.shape[1]).to(torch.float64)
+    return torch.matmul(lost, vectors[:, :, None]).flatten().to(torch.float32)
 
 
 def clear_corrections(module: nn.Module) -> None:

@@ -1,11 +1,12 @@
-"""Post-training calibration: for every layer and every bit width, the steps of least squared error and what rounding
+"""Post-training calibration: for every layer and every bit width, the grids of least squared error and what rounding
 the weights shifts outputs by.
 
-One pass of the float network over a few hundred samples, then any policy is set by copying: a search pays for
-calibration once. Steps of activations are found on an even selection of their values, so memory stays bounded.
+One pass of the float network over a few hundred samples; then the grids of a width are found when they are first asked
+for, and any policy is set by copying. Grids of activations are found on an even selection of their values, so memory
+stays bounded.
 
 An input that cannot be negative, or was not in any of many samples, gets an unsigned grid: half of a signed one would
-be empty.
+be empty. Any other gets a zero point where that saves much of the squared error.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from torch import Tensor, nn
 from mho.errors import DataError
 from mho.network.graph import Network
 from mho.quantization.bias_correction import MeanOperand, correct_means, mean_vectors
-from mho.quantization.calibration_table import CALIBRATED_BITS, CalibrationTable, LayerCalibration
+from mho.quantization.calibration_table import CalibrationTable
 from mho.quantization.qat import TrainableNetwork
-from mho.quantization.quantizers import activation_bounds, weight_bounds
-from mho.quantization.step_search import SortedRows
+from mho.quantization.quantizers import weight_bounds
+from mho.quantization.step_search import Sign, StreamedGrid, StreamedValues, find_binary_steps, find_steps
 
 LEAST_MAGNITUDE = 2.0**-100
 """Of the largest weight or input of a layer: float32 then holds its steps, and their products, to full precision."""
@@ -37,7 +38,7 @@ _VALUES_AT_ONCE = 1 << 26
 
 
 def calibrate(trainable: TrainableNetwork, inputs: Tensor, batch_size: int | None = None) -> CalibrationTable:
-    """Calibrate every layer for every width, and let `trainable` use the table from now on.
+    """Calibrate every layer, and let `trainable` use the table from now on.
 
     The network runs in float, with running BatchNorm statistics. Layers that are quantized already get the steps of
     their widths. Where at least `LEAST_SAMPLES_FOR_SIGN` samples give a layer no negative input, its grids are
@@ -57,49 +58,90 @@ def calibrate(trainable: TrainableNetwork, inputs: Tensor, batch_size: int | Non
     if not torch.isfinite(inputs).all():
         raise DataError("NaN or infinite values", where="calibration inputs", expected="finite numbers")
     modules = trainable.mvm_modules
-    weights = {name: _weight_rows(name, m.weight) for name, m in modules.items() if m.weight is not None}
+    weights = {name: _checked_weight(name, m.weight) for name, m in modules.items() if m.weight is not None}
     observed = _observe(trainable, inputs, batch_size or _samples_at_once(trainable.network))
     layers = {}
     for name, module in modules.items():
         seen = observed[name]
-        seems_non_negative = len(inputs) >= LEAST_SAMPLES_FOR_SIGN and seen.streamed.least >= 0
-        non_negative = trainable.is_non_negative(name) or seems_non_negative
-        act_steps = _calibrate_activations(_sort(name, "inputs", seen.streamed.rows()), non_negative)
-        corrections = None
+        sign = _find_sign(trainable.is_non_negative(name), len(inputs), seen.streamed.least)
+        streamed = _check_magnitude(name, "inputs", seen.streamed.values())
         if module.weight is None:
-            weight_steps = calibrate_weights(_sort(name, "inputs", seen.stored.rows()))[:, 0]
+            stored = _check_magnitude(name, "inputs", seen.stored.values())
+            layers[name] = CalibratedLayer(streamed, sign, stored, None)
         else:
-            weight_steps = calibrate_weights(_sort(name, "weights", weights[name]))
             vectors = mean_vectors(seen.mean.value(), module)
-            corrections = correct_means(module.weight, weight_steps, CALIBRATED_BITS, vectors)
-        layers[name] = LayerCalibration(weight_steps, act_steps, non_negative, corrections)
+            layers[name] = CalibratedLayer(streamed, sign, weights[name], vectors)
     table = CalibrationTable(layers)
     trainable.set_calibration(table)
     return table
 
 
-def _sort(layer: str, what: str, rows: Tensor) -> SortedRows:
-    """Return the rows sorted. Raises `DataError` where all are so small that float32 holds no steps of theirs."""
-    found = SortedRows(rows)
-    largest = float(found.largest.max())
+class CalibratedLayer:
+    """What calibration keeps of one layer; each width's grids and corrections follow when they are first asked for.
+
+    Args:
+        streamed: values of the streamed operand, [K].
+        sign: of the streamed operand.
+        stored: the weights, [outputs, ...]; without `vectors` values of the stored operand, [K].
+        vectors: as for `correct_means`; None for a product of activations.
+    """
+
+    def __init__(self, streamed: Tensor, sign: Sign, stored: Tensor, vectors: Tensor | None) -> None:
+        self._streamed, self._sign = StreamedValues(streamed), sign
+        self._stored, self._vectors = stored, vectors
+        self._steps: dict[int, Tensor] = {}
+        self._grids: dict[int, StreamedGrid] = {}
+        self._corrections: dict[int, Tensor] = {}
+
+    @property
+    def step_shape(self) -> torch.Size:
+        """Shape of `weight_step`."""
+        return torch.Size(()) if self._vectors is None else self._stored.shape[:1]
+
+    def weight_step(self, bits: int) -> Tensor:
+        """Return the steps of the stored operand, [outputs] or []."""
+        if bits not in self._steps:
+            rows = self._stored[None] if self._vectors is None else _select_rows(self._stored)
+            self._steps[bits] = calibrate_weights(rows, bits).reshape(self.step_shape)
+        return self._steps[bits]
+
+    def act_grid(self, bits: int) -> StreamedGrid:
+        """Return the grid of the streamed operand."""
+        if bits not in self._grids:
+            self._grids[bits] = self._streamed.find_grid(bits, self._sign)
+        return self._grids[bits]
+
+    def bias_correction(self, bits: int) -> Tensor | None:
+        """Return the correction, [outputs]; None for a product of activations."""
+        if self._vectors is None:
+            return None
+        if bits not in self._corrections:
+            self._corrections[bits] = correct_means(self._stored, self.weight_step(bits), bits, self._vectors)
+        return self._corrections[bits]
+
+
+def calibrate_weights(rows: Tensor, bits: int) -> Tensor:
+    """Return the steps [rows] of stored operands [rows, K]."""
+    return find_binary_steps(rows) if bits == 1 else find_steps(rows, *weight_bounds(bits))
+
+
+def _find_sign(cannot_be_negative: bool, samples: int, least: float) -> Sign:
+    if cannot_be_negative:
+        return Sign.NON_NEGATIVE
+    if least < 0:
+        return Sign.MEASURED
+    return Sign.NON_NEGATIVE if samples >= LEAST_SAMPLES_FOR_SIGN else Sign.UNKNOWN
+
+
+def _check_magnitude(layer: str, what: str, values: Tensor) -> Tensor:
+    """Return `values`. Raises `DataError` where all are so small that float32 holds no steps of theirs."""
+    largest = float(values.abs().max())
     if 0 < largest < LEAST_MAGNITUDE:
         raise DataError(
             f"{what} of at most {largest:.2g}", where=layer, expected=f"0, or {LEAST_MAGNITUDE:.2g} and more",
             hint="set such weights to 0" if what == "weights" else "what the layers before it make vanishes: scale it",
         )  # fmt: skip
-    return found
-
-
-def calibrate_weights(rows: SortedRows) -> Tensor:
-    """Return the steps [widths, rows] of stored operands for `CALIBRATED_BITS`."""
-    steps = [rows.optimal_binary_steps()]
-    steps += [rows.optimal_steps(*weight_bounds(bits)) for bits in CALIBRATED_BITS[1:]]
-    return torch.stack(steps)
-
-
-def _calibrate_activations(rows: SortedRows, non_negative: bool) -> Tensor:
-    bounds = [activation_bounds(bits, non_negative) for bits in CALIBRATED_BITS]
-    return torch.stack([rows.optimal_steps(*bound)[0] for bound in bounds])
+    return values
 
 
 class _Reservoir:
@@ -126,9 +168,9 @@ class _Reservoir:
             chosen = values.reshape(-1)
         self._kept += [chosen.cpu(), extremes.cpu()]
 
-    def rows(self) -> Tensor:
-        """Return what was kept, [1, values]."""
-        return torch.cat(self._kept)[None]
+    def values(self) -> Tensor:
+        """Return what was kept, float32 [values]."""
+        return torch.cat(self._kept).to(torch.float32)
 
 
 class _LayerObserver:
@@ -178,11 +220,17 @@ def _observe(trainable: TrainableNetwork, inputs: Tensor, batch_size: int) -> di
     return observers
 
 
-def _weight_rows(layer: str, weight: Tensor) -> Tensor:
-    """Return a layer's weights [outputs, inputs]; of very long rows, an even selection with the extremes."""
-    rows = weight.detach().cpu().flatten(1)
-    if not torch.isfinite(rows).all():
+def _checked_weight(layer: str, weight: Tensor) -> Tensor:
+    """Return a copy of a layer's weights: training changes them in place."""
+    copy = weight.detach().cpu().clone()
+    if not torch.isfinite(copy).all():
         raise DataError("NaN or infinite weights", where=layer, expected="finite numbers")
+    return _check_magnitude(layer, "weights", copy)
+
+
+def _select_rows(weight: Tensor) -> Tensor:
+    """Return weights [outputs, inputs]; of very long rows, an even selection with the extremes."""
+    rows = weight.flatten(1)
     if rows.shape[1] <= _VALUES_PER_OUTPUT:
         return rows
     extremes = torch.stack((rows.amin(1), rows.amax(1)), dim=1)

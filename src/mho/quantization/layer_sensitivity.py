@@ -21,7 +21,8 @@ from mho.policy import MAX_BITS, MIN_BITS
 from mho.quantization.calibration_table import CalibrationTable
 from mho.quantization.modules import MvmModule
 from mho.quantization.qat import TrainableNetwork
-from mho.quantization.quantizers import Quantizer, activation_bounds, weight_bounds
+from mho.quantization.quantizers import weight_bounds
+from mho.quantization.step_search import set_streamed_grid
 from mho.quantization.training import evaluate
 
 WEIGHT, ACTIVATION = "weight", "activation"
@@ -127,24 +128,19 @@ def _with_bits(module: MvmModule, table: CalibrationTable, layer: str, operand: 
     before = {name: tensor.clone() for name, tensor in quantizer.state_dict().items()}
     correction = module.bias_correction
     kept = None if correction is None else correction.clone()
+    learned = quantizer.log_ratio.detach().clone()
     if operand == WEIGHT:
-        _set(quantizer, bits, weight_bounds(bits), table.weight_step(layer, bits))
+        quantizer.set_bounds(bits, *weight_bounds(bits), table.weight_step(layer, bits))
         own = table.bias_correction(layer, bits)
         if correction is not None and own is not None and bool(correction.any()):  # training forgets corrections
             correction.copy_(own)
     else:
-        bounds = activation_bounds(bits, table.layers[layer].non_negative)
-        _set(quantizer, bits, bounds, table.act_step(layer, bits))
+        set_streamed_grid(quantizer, bits, table.act_grid(layer, bits))
+    with torch.no_grad():
+        quantizer.log_ratio.copy_(learned)
     try:
         yield
     finally:
         quantizer.load_state_dict(before)
         if correction is not None and kept is not None:
             correction.copy_(kept)
-
-
-@torch.no_grad()
-def _set(quantizer: Quantizer, bits: int, bounds: tuple[int, int], step: torch.Tensor) -> None:
-    learned = quantizer.log_ratio.clone()
-    quantizer.set_bounds(bits, *bounds, step)
-    quantizer.log_ratio.copy_(learned)

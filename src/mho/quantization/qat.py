@@ -24,8 +24,9 @@ from mho.policy import BitWidths, Policy
 from mho.quantization import folding
 from mho.quantization.calibration_table import CalibrationTable
 from mho.quantization.modules import MvmModule, SharedConstants, build_module, takes_squeezed
-from mho.quantization.quantizers import activation_bounds, weight_bounds
+from mho.quantization.quantizers import weight_bounds
 from mho.quantization.shared_constants import separate_constants
+from mho.quantization.step_search import set_streamed_grid
 from mho.quantization.tensor_files import copy_tensors, read_tensors, tensors_of, write_tensors
 
 
@@ -141,7 +142,7 @@ class TrainableNetwork(nn.Module):
         for name, module in self.mvm_modules.items():
             if name not in table.layers:
                 raise PolicyError("the calibration table lacks this layer", where=name)
-            found = table.layers[name].weight_steps.shape[1:]
+            found = table.layers[name].step_shape
             if found != module.weight_quantizer.base_step.shape:
                 raise PolicyError("the calibration table is of another network", where=name)
         self._calibration = table
@@ -237,8 +238,7 @@ class TrainableNetwork(nn.Module):
 
     def _set_widths(self, name: str, module: MvmModule, widths: BitWidths, table: CalibrationTable) -> None:
         weight_bits, act_bits = widths.weight_bits, widths.act_bits
-        bounds = activation_bounds(act_bits, table.layers[name].non_negative)
-        module.input_quantizer.set_bounds(act_bits, *bounds, table.act_step(name, act_bits))
+        set_streamed_grid(module.input_quantizer, act_bits, table.act_grid(name, act_bits))
         step = table.weight_step(name, weight_bits)
         module.weight_quantizer.set_bounds(weight_bits, *weight_bounds(weight_bits), step)
         correction = table.bias_correction(name, weight_bits)

@@ -71,28 +71,30 @@ class Quantizer(nn.Module):
         self.register_buffer("gradient_scale", torch.tensor(1.0))
 
     @torch.no_grad()
-    def set_bounds(self, bits: int, qmin: int, qmax: int, step: Tensor) -> None:
-        """Set the grid qmin..qmax with zero point 0 and `step` (float32, [] or [outputs], nonzero)."""
+    def set_bounds(self, bits: int, qmin: int, qmax: int, step: Tensor, zero_point: int = 0) -> None:
+        """Set the grid qmin..qmax with one zero point and `step` (float32, [] or [outputs], nonzero)."""
         self.base_step.copy_(step)
         self.log_ratio.zero_()
-        self.lower.fill_(qmin)
-        self.upper.fill_(qmax)
-        self.zero_point.zero_()
+        lower, upper = qmin - zero_point, qmax - zero_point
+        self.lower.fill_(lower)
+        self.upper.fill_(upper)
+        self.zero_point.fill_(zero_point)
         self.bits.fill_(bits)
         self.binary.fill_(bits == 1 and qmin == -1 and qmax == 1)
-        self.gradient_scale.fill_(_gradient_scale(self.elements, max(-qmin, qmax)))
+        self.gradient_scale.fill_(_gradient_scale(self.elements, max(-lower, upper)))
 
     @torch.no_grad()
     def set_grid(self, grid: Grid) -> None:
         """Take over `grid` exactly; a zero scale (a channel that BatchNorm silenced) becomes `ZERO_SCALE_STEP`."""
         scales = torch.tensor(nonzero_scales(grid.scales))
         zero_points = torch.tensor(grid.zero_points)
-        self.set_bounds(grid.bits, grid.qmin, grid.qmax, scales.expand(self.base_step.shape))
+        first = int(zero_points.flatten()[0])
+        self.set_bounds(grid.bits, grid.qmin, grid.qmax, scales.expand(self.base_step.shape), first)
         self.binary.fill_(grid.is_binary)
         self.zero_point.copy_(zero_points.expand(self.zero_point.shape))
-        shift = self.zero_point if self.lower.dim() == self.zero_point.dim() else self.zero_point.flatten()[0]
-        self.lower.sub_(shift)
-        self.upper.sub_(shift)
+        if self.lower.dim():
+            self.lower.copy_(grid.qmin - self.zero_point)
+            self.upper.copy_(grid.qmax - self.zero_point)
 
     @torch.no_grad()
     def to_grid(self) -> Grid:

@@ -1,103 +1,209 @@
-"""Quantization steps of least squared error, for many rows and one grid at once.
+"""Grids of least squared error: steps of many rows of weights at once, and step and zero point of one operand.
 
-For rows sorted once, the error of a step needs only where the grid's decision points fall among the values: with
-C_j values (of sum P_j) below the decision point between integers j and j + 1,
-
-    error = sum of x^2 - 2 step (upper * P - sum_j P_j) + step^2 (upper^2 * K - sum_j (2 j + 1) C_j)
-
-(summation by parts), so its cost grows with the number of levels, not of values. Candidates are spaced evenly in the
-logarithm, first widely, then closely around the best one; the last refinement is the closed form: the step that is best
-for the integers found.
+Candidate steps are spaced evenly in the logarithm, first widely, then closely around the best one; the last refinement
+is the closed form: the step that is best for the integers found. Weights are rounded to each candidate, a part of them
+that fits the processor's cache at a time, which takes as long for 8 bits as for 2. Zero points need no search of their
+own: they are whole numbers, so grids of one step have the same points, and what a zero point decides is where the grid
+ends. For values sorted once, the errors of all of them follow from three running sums.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from enum import Enum
 
 import torch
 from torch import Tensor
+
+from mho.quantization.quantizers import Quantizer, activation_bounds
+
+ZERO_POINT_GAIN = 0.1
+"""Share of the squared error that a zero point must save; else an operand keeps its signed grid."""
 
 _COARSE, _FINE, _SMALLEST_SHARE = 24, 9, 0.004
 _MAX_LEVELS = 255
 """Grids with more levels get the full range: clipping gains nothing there."""
 
-_QUERIES_AT_ONCE = 4_000_000
+_VALUES_AT_ONCE = 1 << 16
+_LEAST_EXPONENT = -120
 
 
-class SortedRows:
-    """Values of each row, sorted, with the sums that the search needs.
+class Sign(Enum):
+    """What is known of the sign of a streamed operand."""
+
+    NON_NEGATIVE = "codes are 0 and up, without a zero point"
+    UNKNOWN = "a signed grid: too few samples tell"
+    MEASURED = "a signed grid, or one with a zero point where that saves `ZERO_POINT_GAIN` of the squared error"
+
+
+@dataclass(frozen=True)
+class StreamedGrid:
+    """The grid of a streamed operand: value = step * (q - zero_point).
+
+    Attributes:
+        step: positive.
+        zero_point: of codes 0 .. 2^bits - 1; 2^(bits - 1) is the plain signed grid, 0 the plain unsigned one.
+    """
+
+    step: float
+    zero_point: int
+
+
+def find_steps(rows: Tensor, lower: int, upper: int) -> Tensor:
+    """Return the step of least squared error of each row, float32 [rows], for integers lower..upper.
+
+    A row of zeros, which every step represents, gets the mean of the others' steps (1 where all rows are zero).
 
     Args:
-        values: [rows, K], finite; K >= 1.
+        rows: float32 [rows, K], finite; K >= 1.
+        lower, upper: -n and n.
+    """
+    if upper - lower <= _MAX_LEVELS:
+        parts = rows.split(max(1, _VALUES_AT_ONCE // rows.shape[1]))
+        return _fill_zero_rows(torch.cat([_RowSearch(part, lower, upper).best() for part in parts]), rows)
+    return _fill_zero_rows(rows.abs().amax(1) / upper, rows)
+
+
+def find_binary_steps(rows: Tensor) -> Tensor:
+    """Return the mean magnitude of each row: the step of least squared error of {-1, +1} (arXiv 1603.05279)."""
+    return _fill_zero_rows(rows.abs().mean(1, dtype=torch.float64), rows)
+
+
+class _RowSearch:
+    """The search for the steps of a few rows, each from the smallest step that clips nothing downwards."""
+
+    def __init__(self, rows: Tensor, lower: int, upper: int) -> None:
+        largest = rows.abs().amax(1)
+        # Rows of magnitude 1: squares of very small or large weights are not to leave float32.
+        self._unit = torch.exp2(torch.frexp(largest).exponent.clamp_min(_LEAST_EXPONENT).to(torch.float32))
+        self._rows, self._bounds = rows / self._unit[:, None], (lower, upper)
+        self._full = (largest / self._unit).clamp_min(torch.finfo(torch.float32).tiny) / upper
+        self._codes = torch.empty_like(self._rows)
+        self._steps = self._full
+        self._errors = torch.full_like(self._full, math.inf)
+
+    def best(self) -> Tensor:
+        """Return the best steps found, [rows]."""
+        for share in _coarse_shares():
+            self._try(self._full * share)
+        around = self._steps
+        for share in _fine_shares():
+            self._try(torch.minimum(around * share, self._full))
+        self._round(self._steps)
+        products, squares = (self._codes * self._rows).sum(1), self._codes.square().sum(1)
+        self._try(torch.where(products > 0, products / squares.clamp_min(1), self._steps))
+        return self._steps * self._unit
+
+    def _round(self, steps: Tensor) -> Tensor:
+        return torch.div(self._rows, steps[:, None], out=self._codes).round_().clamp_(*self._bounds)
+
+    def _try(self, steps: Tensor) -> None:
+        errors = self._round(steps).mul_(steps[:, None]).sub_(self._rows).square_().sum(1)
+        better = errors < self._errors
+        self._steps, self._errors = (
+            torch.where(better, steps, self._steps),
+            torch.where(better, errors, self._errors),
+        )
+
+
+class StreamedValues:
+    """Values of a streamed operand, from which the grids of all widths follow.
+
+    Args:
+        values: float32 [K], finite; K >= 1.
     """
 
     def __init__(self, values: Tensor) -> None:
-        self.values = values.detach().to(torch.float32).sort(dim=1).values.contiguous()
-        exact = self.values.to(torch.float64)
-        self.prefix = torch.cat((torch.zeros(len(exact), 1, dtype=torch.float64), exact.cumsum(1)), dim=1)
-        self.square_sum = exact.square().sum(1)
-        self.largest = self.values.abs().amax(1)
+        self._values = values.sort().values.to(torch.float64)
+        zero = torch.zeros(1, dtype=torch.float64)
+        self._sums = torch.cat((zero, self._values.cumsum(0)))
+        self._squares = torch.cat((zero, self._values.square().cumsum(0)))
+        self._least, self._greatest = min(0.0, float(self._values[0])), max(0.0, float(self._values[-1]))
 
-    def optimal_steps(self, lower: int, upper: int) -> Tensor:
-        """Return the step of least squared error of each row, float32 [rows], for integers lower..upper.
+    def find_grid(self, bits: int, sign: Sign) -> StreamedGrid:
+        """Return the grid of least squared error that `sign` allows, with codes of 1 to 16 bits."""
+        plain = 0 if sign is Sign.NON_NEGATIVE else 1 << (bits - 1)
+        if (1 << bits) - 1 > _MAX_LEVELS:
+            return StreamedGrid(self._full_range(bits, plain) or 1.0, plain)
+        error, found = self._search(bits, torch.tensor([plain], dtype=torch.float64))
+        if sign is not Sign.MEASURED:
+            return found
+        error_with_zero, with_zero = self._search(bits, torch.arange(1 << bits, dtype=torch.float64))
+        return with_zero if error_with_zero < (1 - ZERO_POINT_GAIN) * error else found
 
-        A row of zeros, which every step represents, gets the mean of the others' steps (1 where all rows are zero).
+    def _full_range(self, bits: int, zero_point: int) -> float:
+        """Return the smallest step that clips nothing; on a grid of one side, nothing of the side that it has."""
+        lower, upper = -zero_point, (1 << bits) - 1 - zero_point
+        steps = [bound / levels for bound, levels in ((self._greatest, upper), (self._least, lower)) if levels]
+        return max(steps) or max(self._greatest, -self._least)
+
+    def _search(self, bits: int, zero_points: Tensor) -> tuple[float, StreamedGrid]:
+        """Return the best grid with one of `zero_points`, and its squared error."""
+        full = self._full_range(bits, int(zero_points[0]) if len(zero_points) == 1 else 1 << (bits - 1))
+        if full == 0:
+            return 0.0, StreamedGrid(1.0, int(zero_points[len(zero_points) // 2]))
+        candidates = [self._best_zero_point(full * share, bits, zero_points) for share in _coarse_shares()]
+        around = min(candidates, key=_error_of)[1].step
+        for share in _fine_shares():
+            candidates.append(self._best_zero_point(min(around * share, full), bits, zero_points))
+        best = min(candidates, key=_error_of)
+        refined = self._refine(best[1], bits)
+        return min(
+            best,
+            self._best_zero_point(refined, bits, torch.tensor([best[1].zero_point], dtype=torch.float64)),
+            key=_error_of,
+        )
+
+    def _best_zero_point(self, step: float, bits: int, zero_points: Tensor) -> tuple[float, StreamedGrid]:
+        """Return the grid with that step whose zero point is best, and its squared error.
+
+        Where the grid ends values are clipped, elsewhere they are rounded to multiples of the step. A value is clipped
+        at its end where it is closer to no other multiple; so both errors are continuous there.
         """
-        full_range = self._full_range_steps(lower, upper)
-        if upper - lower <= _MAX_LEVELS:
-            rows_at_once = max(1, _QUERIES_AT_ONCE // ((upper - lower) * _COARSE))
-            chunks = range(0, len(self.values), rows_at_once)
-            parts = [self._search(slice(i, i + rows_at_once), full_range, lower, upper) for i in chunks]
-            steps = torch.cat(parts)
-        else:
-            steps = full_range
-        return _fill_zero_rows(steps, self.largest)
+        rounded = (self._values / step).round_().mul_(-step).add_(self._values).square_().cumsum(0)
+        low, high = -step * zero_points, step * ((1 << bits) - 1 - zero_points)
+        below, to = (torch.searchsorted(self._values, ends) for ends in (low, high))
+        count = len(self._values)
+        running = torch.cat((torch.zeros(1, dtype=torch.float64), rounded))
+        errors = running[to] - running[below]
+        errors += self._squares[below] - 2 * low * self._sums[below] + low.square() * below
+        squares, sums = self._squares[-1] - self._squares[to], self._sums[-1] - self._sums[to]
+        errors += squares - 2 * high * sums + high.square() * (count - to)
+        index = int(errors.argmin())
+        return float(errors[index]), StreamedGrid(step, int(zero_points[index]))
 
-    def optimal_binary_steps(self) -> Tensor:
-        """Return the mean magnitude of each row: the step of least squared error of {-1, +1} (arXiv 1603.05279)."""
-        steps = self.values.to(torch.float64).abs().mean(1)
-        return _fill_zero_rows(steps, self.largest)
-
-    def _full_range_steps(self, lower: int, upper: int) -> Tensor:
-        """The smallest step that clips nothing."""
-        steps = self.values[:, -1].to(torch.float64).clamp_min(0) / max(upper, 1)
-        if lower < 0:
-            steps = torch.maximum(steps, -self.values[:, 0].to(torch.float64) / -lower)
-        # On one-sided grids such as -1..0 every value may lie on the wrong side.
-        return torch.where(steps > 0, steps, self.largest.to(torch.float64).clamp_min(torch.finfo(torch.float32).tiny))
-
-    def _search(self, rows: slice, full_range: Tensor, lower: int, upper: int) -> Tensor:
-        start = full_range[rows, None]
-        shares = torch.logspace(math.log10(_SMALLEST_SHARE), 0.0, _COARSE, dtype=torch.float64)
-        best = self._best(rows, start * shares, lower, upper)
-        gap = -math.log10(_SMALLEST_SHARE) / (_COARSE - 1)
-        near = torch.logspace(-gap, gap, _FINE, dtype=torch.float64)
-        best = self._best(rows, torch.minimum(best[:, None] * near, start), lower, upper)
-        products, squares = self._moments(rows, best[:, None], lower, upper)
-        refined = torch.where((squares > 0) & (products > 0), products / squares.clamp_min(1), best[:, None])
-        return self._best(rows, torch.cat((best[:, None], refined), dim=1), lower, upper)
-
-    def _best(self, rows: slice, steps: Tensor, lower: int, upper: int) -> Tensor:
-        products, squares = self._moments(rows, steps, lower, upper)
-        errors = self.square_sum[rows, None] - 2 * steps * products + steps.square() * squares
-        return steps.gather(1, errors.argmin(1, keepdim=True))[:, 0]
-
-    def _moments(self, rows: slice, steps: Tensor, lower: int, upper: int) -> tuple[Tensor, Tensor]:
-        """Return sum of q x and sum of q^2 for each row and candidate step, float64 [rows, candidates]."""
-        values, prefix = self.values[rows], self.prefix[rows]
-        levels = torch.arange(lower, upper, dtype=torch.float64)
-        points = (steps[:, :, None] * (levels + 0.5)).to(torch.float32).flatten(1)
-        counts = torch.searchsorted(values, points)
-        sums = prefix.gather(1, counts).reshape(*steps.shape, -1)
-        counts = counts.reshape(*steps.shape, -1).to(torch.float64)
-        products = upper * prefix[:, -1:] - sums.sum(2)
-        squares = upper**2 * values.shape[1] - (counts * (2 * levels + 1)).sum(2)
-        return products, squares
+    def _refine(self, grid: StreamedGrid, bits: int) -> float:
+        """Return the step that is best for the integers of `grid`."""
+        low, high = -grid.zero_point, (1 << bits) - 1 - grid.zero_point
+        codes = (self._values / grid.step).round_().clamp_(low, high)
+        products, squares = float(codes @ self._values), float(codes @ codes)
+        return products / squares if products > 0 and squares > 0 else grid.step
 
 
-def _fill_zero_rows(steps: Tensor, largest: Tensor) -> Tensor:
+def set_streamed_grid(quantizer: Quantizer, bits: int, grid: StreamedGrid) -> None:
+    """Set `quantizer` to `grid`: the signed codes without a zero point where it is the plain signed one."""
+    is_signed = grid.zero_point == 1 << (bits - 1)
+    bounds = activation_bounds(bits, non_negative=not is_signed)
+    quantizer.set_bounds(bits, *bounds, torch.tensor(grid.step), 0 if is_signed else grid.zero_point)
+
+
+def _error_of(found: tuple[float, StreamedGrid]) -> float:
+    return found[0]
+
+
+def _coarse_shares() -> list[float]:
+    return torch.logspace(math.log10(_SMALLEST_SHARE), 0.0, _COARSE, dtype=torch.float64).tolist()
+
+
+def _fine_shares() -> list[float]:
+    gap = -math.log10(_SMALLEST_SHARE) / (_COARSE - 1)
+    return torch.logspace(-gap, gap, _FINE, dtype=torch.float64).tolist()
+
+
+def _fill_zero_rows(steps: Tensor, rows: Tensor) -> Tensor:
     """Return float32 steps: those of rows of zeros as the others' mean, none below float32's full precision."""
     steps = steps.to(torch.float32).clamp_min(torch.finfo(torch.float32).tiny)
-    is_zero = largest == 0
+    is_zero = rows.abs().amax(1) == 0
     others = steps[~is_zero]
     return torch.where(is_zero, others.mean() if len(others) else torch.tensor(1.0), steps)

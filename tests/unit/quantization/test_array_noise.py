@@ -119,7 +119,7 @@ def test_read_noise_has_its_closed_form(encoding: str, is_signed: bool) -> None:
     with torch.no_grad():
         plain = trainable(x).numpy() / steps
         codes = module.input_quantizer.codes(x if is_signed else x.clamp(min=0)).numpy().astype(np.int64)
-    codes += 8 if is_signed else 0
+        codes += module.input_quantizer.code_of_zero() - int(module.input_quantizer.zero_point)
     squares = sum((codes >> bit & 1) * 4**bit for bit in range(4)).sum(axis=1)
     columns = 17 * (1 if encoding == "offset" else 2) + (49 if encoding == "offset" else 0)
     variance = 0.09 * columns * squares[:, None]
@@ -146,6 +146,7 @@ def test_gradients_pass_straight_through_but_for_what_is_clipped(
     noise.redraw(generator.manual_seed(2))
     with torch.no_grad():
         codes = [one.codes(values.float()) for one, values in zip(quantizers, operands, strict=True)]
+        codes[0] -= int(module.input_quantizer.zero_point)
         cells = on_arrays.weights(codes[1])
         residual = on_arrays.residual(codes[0], codes[1], module.geometry, module.input_quantizer.code_of_zero())
         passed = on_arrays.passed()

@@ -16,7 +16,6 @@ from mho.network.reference import run_quantized
 from mho.policy import BitWidths, Policy
 from mho.quantization.bias_correction import MeanOperand, correct_means, mean_vectors
 from mho.quantization.calibration import calibrate
-from mho.quantization.calibration_table import CALIBRATED_BITS
 from mho.quantization.modules import MvmModule, SharedConstants
 from mho.quantization.ptq import quantize
 from mho.quantization.qat import TrainableNetwork
@@ -165,12 +164,14 @@ def test_float_mode_training_and_imported_integers_know_no_correction(builder: t
 def test_products_of_activations_have_none(attention: Callable[..., Network]) -> None:
     table = calibrate(TrainableNetwork(attention()), torch.randn(9, 4, 6))
     assert table.bias_correction("scores", 4) is None
-    assert table.layers["query"].bias_corrections.shape == (len(CALIBRATED_BITS), 6)
+    assert table.bias_correction("query", 4).shape == (6,)
 
 
 def test_corrections_of_each_width_are_of_its_own_grid() -> None:
     weight, vectors = torch.tensor([[0.6, -0.2], [0.1, 0.9]]), torch.tensor([[1.0, 10.0]], dtype=torch.float64)
     steps = torch.tensor([[0.4, 0.5], [0.1, 0.1]])
-    corrections = correct_means(weight, steps, (2, 8), vectors)
+    corrections = torch.stack(
+        [correct_means(weight, step, bits, vectors) for step, bits in zip(steps, (2, 8), strict=True)]
+    )
     # To 2 bits: [0.4, 0.0] (a tie goes to the even integer) and [0.0, 0.5].
     torch.testing.assert_close(corrections, torch.tensor([[0.2 - 2.0, 0.1 + 4.0], [0.0, 0.0]]), rtol=0, atol=1e-5)

@@ -55,19 +55,23 @@ def test_any_changed_byte_of_tensors_is_found(tmp_path):
     "damage",
     [
         {"widths": 3},
-        {"non_negative": ["fc"]},
+        {"layers": {"fc": True}},
+        {"layers": ["fd"]},
         {"without": "fc/bias_corrections"},
         {"tensors": {"fc/act_steps": torch.ones(2)}},
         {"tensors": {"fc/bias_corrections": torch.ones(9, 3)}},
         {"tensors": {"fc/weight_steps": torch.full((9, 5), torch.nan)}},
         {"tensors": {"fc/act_steps": torch.ones(9, dtype=torch.int64)}},
+        {"without": "fc/act_zero_points"},
+        {"tensors": {"fc/act_zero_points": torch.ones(9)}},
+        {"tensors": {"fc/act_zero_points": torch.full((9,), 2)}},
     ],
 )
 def test_a_damaged_calibration_is_refused(trainable, tmp_path, damage):
     path = tmp_path / "calibration.safetensors"
     table = calibrate(trainable, torch.from_numpy(coloured_split(16).inputs(slice(None))))
     table.save(path)
-    assert len(CalibrationTable.load(path).layers["fc"].act_steps) == 9
+    assert len(CalibrationTable.load(path).layers["fc"].act_zero_points) == 9
     rewrite(path, **damage)
     with pytest.raises(InputFileError, match="calibrat"):
         CalibrationTable.load(path)

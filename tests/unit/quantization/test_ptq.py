@@ -77,7 +77,7 @@ def test_fewer_samples_are_calibrated_at_a_time_where_tensors_are_large(
 
 def test_the_batch_size_changes_neither_weight_steps_nor_corrections(residual: Callable[..., Network]) -> None:
     samples = torch.randn(30, 3, 8, 8)
-    together, apart = (calibrate(TrainableNetwork(residual()), samples, size).layers for size in (30, 7))
+    together, apart = (calibrate(TrainableNetwork(residual()), samples, size).complete().layers for size in (30, 7))
     for name, layer in together.items():
         assert torch.equal(apart[name].weight_steps, layer.weight_steps)
         torch.testing.assert_close(apart[name].bias_corrections, layer.bias_corrections, rtol=1e-4, atol=1e-6)
