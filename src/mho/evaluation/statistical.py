@@ -18,6 +18,7 @@ from mho.array.conductances import Device, check_conditions
 from mho.data.dataset import Split
 from mho.errors import UnsupportedOperationError
 from mho.evaluation.chips import SampledChips
+from mho.evaluation.networks import score_logits
 from mho.hardware.array import Compensation, Placement
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_arrays import arrays_of_network
@@ -25,9 +26,10 @@ from mho.mapping.layer_mapping import MappingModel
 from mho.seeds import derive_seed
 
 if TYPE_CHECKING:
-    from mho.quantization.layer_noise import LayerNoise
+    from mho.quantization.normal_numbers import NumberTables
     from mho.quantization.qat import TrainableNetwork
     from mho.quantization.statistical_layers import StatisticalLayers
+    from mho.quantization.statistical_noise import StatisticalNoise
     from mho.quantization.training import Evaluation
 
 MEASURED_SAMPLES = 256
@@ -85,6 +87,7 @@ class StatisticalEvaluator:
         self._seed = derive_seed(seed, "virtual chips")
         self._seen = calibration.spread(min(MEASURED_SAMPLES, len(calibration)))
         self._layers: StatisticalLayers | None = None
+        self._tables: NumberTables | None = None
 
     @property
     def words(self) -> str:
@@ -121,7 +124,7 @@ class StatisticalEvaluator:
         Raises:
             MhoError: the network cannot be mapped, or is in float.
         """
-        from mho.quantization.statistical_layers import StatisticalLayers, on_arrays
+        from mho.quantization.statistical_layers import StatisticalLayers
 
         if self._layers is None:
             self._layers = StatisticalLayers(
@@ -133,19 +136,31 @@ class StatisticalEvaluator:
             )
         layers = self._layers.find(trainable)
         found = []
-        with on_arrays(trainable, layers):
-            for split in splits:
-                found.append(self._evaluate(trainable, layers, split))
-                if on_progress is not None:
-                    on_progress(len(found) / len(splits))
+        for split in splits:
+            found.append(self._evaluate(trainable, layers, split))
+            if on_progress is not None:
+                on_progress(len(found) / len(splits))
         return tuple(found)
 
-    def _evaluate(self, trainable: TrainableNetwork, layers: Mapping[str, LayerNoise], split: Split) -> Evaluation:
+    def _evaluate(
+        self, trainable: TrainableNetwork, layers: Mapping[str, StatisticalNoise], split: Split
+    ) -> Evaluation:
         from mho.quantization.training import evaluate
+        from mho.quantization.virtual_chips import run_on_chips
 
         if not layers:
             return evaluate(trainable, split)
-        for layer in layers.values():
-            layer.set_chip(self._seed)
         order = np.random.default_rng(self._seed).permutation(len(split))
-        return evaluate(trainable, split.take(order), -(-len(split) // VIRTUAL_CHIPS))
+        shuffled = split.take(order)
+        logits = run_on_chips(trainable, layers, shuffled, VIRTUAL_CHIPS, self._find_tables(trainable), self._seed)
+        return score_logits({"logits": logits}, shuffled.labels)
+
+    def _find_tables(self, trainable: TrainableNetwork) -> NumberTables:
+        """Return the random numbers of all policies, on the device of a network."""
+        from mho.quantization.devices import device_of
+        from mho.quantization.normal_numbers import NumberTables
+
+        device = device_of(trainable)
+        if self._tables is None or self._tables.device != device:
+            self._tables = NumberTables(device, self._seed)
+        return self._tables

@@ -137,8 +137,8 @@ class PartContents:
         part, cols, values = self.part, self.cols, self.mapping.values
         integers = np.arange(values.qmin, values.qmax + 1, values.step)
         first = (cols.output == part.outputs.start) | (cols.output == CORRECTION)
-        its_cols = np.flatnonzero(first & (cols.position == cols.position[0]).all(axis=1))
-        its_rows, number = _rows_of_first_input(self)
+        position, its_rows, number = _rows_of_one_input(self)
+        its_cols = np.flatnonzero(first & (cols.position == position).all(axis=1))
         shape = len(integers), part.outputs.stop, part.inputs.stop
         groups = np.broadcast_to(integers[:, None, None], shape)
         digits = _fill(self, groups, np.full(len(its_rows), number), its_rows, its_cols)
@@ -276,18 +276,21 @@ def _fill(
     return block
 
 
-def _rows_of_first_input(contents: PartContents) -> tuple[Integers, int]:
-    """Return the rows that hold an input of the first position, and its number."""
+def _rows_of_one_input(contents: PartContents) -> tuple[tuple[int, int], Integers, int]:
+    """Return a position, the rows that hold one of its inputs, and the number of that input.
+
+    It is the first position that has any: windows of a pattern may leave some without.
+    """
     part, grid, rows = contents.part, contents.grid, contents.rows
-    position = int(contents.cols.position[0, 0]), int(contents.cols.position[0, 1])
-    for pixel, its_rows in _group_by(rows.pixel).items():
-        tap = grid.tap(part.window, pixel, position)
-        if tap is not None:
-            inputs = rows.channel[its_rows] * grid.taps + tap
-            held = (inputs >= part.inputs.start) & (inputs < part.inputs.stop)
-            if held.any():
-                number = int(inputs[held][0])
-                return its_rows[inputs == number], number
+    for position in dict.fromkeys((int(down), int(right)) for down, right in contents.cols.position):
+        for pixel, its_rows in _group_by(rows.pixel).items():
+            tap = grid.tap(part.window, pixel, position)
+            if tap is not None:
+                inputs = rows.channel[its_rows] * grid.taps + tap
+                held = (inputs >= part.inputs.start) & (inputs < part.inputs.stop)
+                if held.any():
+                    number = int(inputs[held][0])
+                    return position, its_rows[inputs == number], number
     raise AssertionError("a part without inputs")
 
 

@@ -10,7 +10,7 @@ constant (position embeddings, attention scales) stays as it is: a graph does no
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,7 +64,8 @@ class MvmModule(nn.Module):
         input_quantizer, weight_quantizer: grids of the streamed and of the stored operand.
         quantized: whether the grids are used; False is the exact float layer.
         arrays: what arrays make of the integers while training; None for nothing.
-        arrays_in_evaluation: whether they do so in evaluation mode too.
+        evaluated_by: what computes the quantized product in evaluation mode instead; None for exact integers. It is
+            given both operands, the bias, both quantizers and the geometry.
         product_type: in which floating point the product is computed while training; None for float32.
     """
 
@@ -78,7 +79,7 @@ class MvmModule(nn.Module):
         self.constant_names = node.inputs[1:] if node.op != "matmul" else ()
         self.quantized = node.quantization is not None
         self.arrays: LayerNoise | None = None
-        self.arrays_in_evaluation = False
+        self.evaluated_by: Callable[..., Tensor] | None = None
         self.product_type: torch.dtype | None = None
         self.geometry, self.padding = _geometry(node)
         self.input_quantizer = Quantizer(None, math.prod(network.shapes[node.inputs[0]]))
@@ -117,10 +118,10 @@ class MvmModule(nn.Module):
         if not self.quantized:
             return multiply(x, weight, self.bias, self.geometry, kind)
         bias = self.corrected_bias()
-        arrays = self.arrays if self.training or self.arrays_in_evaluation else None
-        return fake_quantized_product(
-            x, weight, bias, self.input_quantizer, self.weight_quantizer, self.geometry, arrays, kind
-        )
+        operands = x, weight, bias, self.input_quantizer, self.weight_quantizer, self.geometry
+        if not self.training and self.evaluated_by is not None:
+            return self.evaluated_by(*operands)
+        return fake_quantized_product(*operands, self.arrays if self.training else None, kind)
 
 
 class BatchNormModule(nn.Module):

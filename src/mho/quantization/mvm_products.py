@@ -6,6 +6,8 @@ A `Geometry` is a tuple of plain values, so that compilers see constants: ("line
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -13,6 +15,9 @@ from torch.nn import functional
 Geometry = (
     tuple[str, tuple[int, int], tuple[int, int], tuple[int, int], int] | tuple[str]
 )  # written out so that it stays a constant to torch.compile
+
+_SHORT_PRODUCT = 4_000_000
+"""Multiplications of a convolution below which several of them side by side cost less than one after the other."""
 
 
 def multiply(
@@ -36,6 +41,32 @@ def multiply(
         return torch.matmul(x, weight)
     _, strides, pads, dilations, groups = geometry  # type: ignore[misc]
     return functional.conv2d(x, weight, bias, strides, pads, dilations, groups)
+
+
+def multiply_parts(x: Tensor, weights: Tensor, geometry: Geometry) -> Tensor:
+    """Return the products of equal parts of the samples, one after the other, with matrices of their own.
+
+    Args:
+        x: as for `multiply`, but for "matmul".
+        weights: [parts, ...], each as for `multiply`.
+        geometry: which product it is.
+    """
+    parts = len(weights)
+    if parts == 1:
+        return multiply(x, weights[0], None, geometry)
+    if geometry[0] == "linear":
+        rows = x.reshape(parts, -1, x.shape[-1])
+        return torch.bmm(rows, weights.transpose(1, 2)).reshape(*x.shape[:-1], weights.shape[1])
+    count, channels, height, width = len(x) // parts, *x.shape[1:]
+    shape = product_shape(x, weights[0], geometry)
+    if count * math.prod(shape[2:]) * weights[0].numel() > _SHORT_PRODUCT:
+        some = zip(x.split(count), weights, strict=True)
+        return torch.cat([multiply(part, weight, None, geometry) for part, weight in some])
+    _, strides, pads, dilations, groups = geometry  # type: ignore[misc]
+    beside = x.reshape(parts, count, channels, height, width).transpose(0, 1).reshape(count, -1, height, width)
+    found = functional.conv2d(beside, weights.flatten(0, 1), None, strides, pads, dilations, parts * groups)
+    own = found.view(count, parts, *shape[1:]).permute(1, 0, 3, 4, 2).reshape(len(x), *shape[2:], shape[1])
+    return own.permute(0, 3, 1, 2)
 
 
 def product_shape(x: Tensor, weight: Tensor, geometry: Geometry) -> torch.Size:

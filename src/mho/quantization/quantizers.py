@@ -116,10 +116,14 @@ class Quantizer(nn.Module):
     @torch.no_grad()
     def codes(self, values: Tensor) -> Tensor:
         """Return the integers q of `values` ([outputs, ...], or any shape for one step), as float32 whole numbers."""
+        return self.centred_codes(values) + _as_column(self.zero_point, values)
+
+    @torch.no_grad()
+    def centred_codes(self, values: Tensor) -> Tensor:
+        """Return q - zero_point, the integers that products are made of; arguments as for `codes`."""
         step = _as_column(self.step(), values)
         lower, upper = _as_column(self.lower, values), _as_column(self.upper, values)
-        centred = _round_to_grid(values, values / step, step, lower, upper, self.binary)
-        return centred + _as_column(self.zero_point, values)
+        return _round_to_grid(values, values / step, step, lower, upper, self.binary)
 
     def forward(self, values: Tensor) -> Tensor:
         """Return `values` fake-quantized, without a gradient (training uses `fake_quantized_product`)."""

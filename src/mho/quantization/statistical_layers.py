@@ -7,8 +7,7 @@ are measured on inputs of the network as it was before it was trained: so they d
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -22,9 +21,10 @@ from mho.network.graph import Network
 from mho.policy import BitWidths, Policy
 from mho.quantization.array_noise import ArrayNoise, NoiseMethod
 from mho.quantization.converter_errors import count_samples
-from mho.quantization.layer_noise import LayerNoise
 from mho.quantization.modules import MvmModule
+from mho.quantization.mvm_products import Geometry
 from mho.quantization.qat import TrainableNetwork
+from mho.quantization.quantizers import Quantizer
 from mho.quantization.statistical_noise import StatisticalNoise
 
 _Key = tuple[str, BitWidths, bytes]
@@ -54,9 +54,9 @@ class StatisticalLayers:
         self._map_network, self._seed = map_network, seed
         self._inputs: dict[str, tuple[Tensor, ...]] = {}
         self._arrays: dict[tuple[str, BitWidths], LayerArrays | None] = {}
-        self._layers: dict[_Key, LayerNoise | None] = {}
+        self._layers: dict[_Key, StatisticalNoise | None] = {}
 
-    def find(self, trainable: TrainableNetwork) -> dict[str, LayerNoise]:
+    def find(self, trainable: TrainableNetwork) -> dict[str, StatisticalNoise]:
         """Return what arrays do to each layer of a network; layers on which they do nothing are left out.
 
         Raises:
@@ -87,30 +87,39 @@ class StatisticalLayers:
     ) -> None:
         """Find out what arrays do to layers that are new, and measure the errors of their converters."""
         noise = ArrayNoise(self._hardware, arrays, conditions=self._conditions, method=NoiseMethod.STATISTICAL)
-        with torch.no_grad(), noise.on(trainable), on_arrays(trainable, noise.layers):
+        with torch.no_grad(), noise.on(trainable):
             for name, key in keys.items():
                 if key in self._layers:
                     continue
-                layer = self._layers[key] = noise.layers.get(name)
-                if isinstance(layer, StatisticalNoise) and layer.has_meter:
+                layer = noise.layers.get(name)
+                assert layer is None or isinstance(layer, StatisticalNoise), "the method was asked for"
+                self._layers[key] = layer
+                if layer is not None and layer.has_meter:
                     if not self._inputs:
                         self._inputs = _record_inputs(trainable.network, self._seen, arrays)
                     layer.set_chip(self._seed)
-                    trainable.mvm_modules[name](*self._inputs[name])
-                    layer.keep_errors(layer.errors)
+                    _measure(trainable.mvm_modules[name], layer, self._inputs[name])
 
 
-@contextmanager
-def on_arrays(trainable: TrainableNetwork, layers: Mapping[str, LayerNoise]) -> Iterator[None]:
-    """Let layers of a network compute on arrays within the block, in evaluation mode too."""
-    modules = trainable.mvm_modules
-    for name, layer in layers.items():
-        modules[name].arrays, modules[name].arrays_in_evaluation = layer, True
+def _measure(module: MvmModule, layer: StatisticalNoise, operands: tuple[Tensor, ...]) -> None:
+    """Measure the errors of a layer's converters on some inputs, and keep them."""
+
+    def observe(
+        x: Tensor, weight: Tensor, _: Tensor | None, input_q: Quantizer, weight_q: Quantizer, geometry: Geometry
+    ) -> Tensor:
+        integers = input_q.centred_codes(x), weight_q.centred_codes(weight)
+        layer.observe(*integers, geometry, input_q.code_of_zero())
+        return x
+
+    was_training = module.training
+    module.eval()
+    module.evaluated_by = observe
     try:
-        yield
+        module(*operands)
     finally:
-        for name in layers:
-            modules[name].arrays, modules[name].arrays_in_evaluation = None, False
+        module.evaluated_by = None
+        module.train(was_training)
+    layer.keep_errors(layer.errors)
 
 
 def _record_inputs(network: Network, seen: Split, arrays: Mapping[str, LayerArrays]) -> dict[str, tuple[Tensor, ...]]:

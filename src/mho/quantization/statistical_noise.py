@@ -29,8 +29,12 @@ from mho.mapping.layer_arrays import ArrayPart, LayerArrays
 from mho.quantization.converter_errors import ConverterErrors, ConverterMeter
 from mho.quantization.layer_noise import LayerNoise
 from mho.quantization.mvm_products import Geometry, multiply, product_shape
+from mho.quantization.normal_numbers import DrawnNumbers, Numbers, VirtualChips
 from mho.quantization.range_renewal import RangeRenewal
 from mho.quantization.weight_moments import WeightMoments, find_moments
+
+_MANY_INPUTS = 64
+"""Results of so many inputs have the mean variance of their weights' reads: it differs by some per cent."""
 
 
 class _Table:
@@ -53,20 +57,21 @@ class _Table:
         index = self._index(stored)
         return mean[index], deviation[index], read[index] if self.is_read else None
 
-    def draw_stuck(self, stored: Tensor, rates: tuple[float, float], numbers: _Numbers) -> Tensor:
-        """Return what stuck cells change of stored integers, of their shape.
+    def draw_stuck(self, stored: Tensor, rows: int, rates: tuple[float, float], numbers: Numbers) -> Tensor:
+        """Return what stuck cells change of stored integers, [rows, ...]; the integers may be the same in all rows.
 
         There are few: their number is drawn for all weights together, and each lies anywhere.
         """
-        changes, moments = torch.zeros_like(stored).view(-1), self.moments
+        changes, moments = stored.new_zeros(rows, *stored.shape[1:]).view(-1), self.moments
         assert moments.stuck is not None, "weights have stuck cells apart"
         index = self._index(stored).reshape(-1)
         for rate, table in zip(rates, moments.stuck, strict=True):
             of_cells = torch.tensor(table, dtype=torch.float32, device=stored.device)
-            places = numbers.draw_places(rate, len(index) * of_cells.shape[1])
-            weight, cell = places // of_cells.shape[1], places % of_cells.shape[1]
-            changes.index_add_(0, weight, of_cells[index[weight], cell])
-        return changes.view(stored.shape)
+            cells = of_cells.shape[1]
+            places = numbers.draw_places(rate, rows, len(changes) // rows * cells)
+            weight, cell = places // cells, places % cells
+            changes.index_add_(0, weight, of_cells[index[weight % len(index)], cell])
+        return changes.view(rows, *stored.shape[1:])
 
     def _index(self, stored: Tensor) -> Tensor:
         """Return the places of stored integers in tables."""
@@ -97,7 +102,8 @@ class StatisticalNoise(LayerNoise):
         """
         self._arrays, self._first, self._renewal, self._meter = arrays, first, renewal, meter
         self._chip, self._left = 0, 0
-        self._streams: dict[tuple[Purpose, torch.device], _Numbers] = {}
+        self._rows: VirtualChips | None = None
+        self._streams: dict[tuple[Purpose, torch.device], Numbers] = {}
         statistics, dac_bits = cell_statistics(hardware, conditions), hardware.converters.dac_bits
         self._stuck, good, counts = stuck_cells(hardware), None, (0.0, 0.0)
         if self._stuck is not None:
@@ -116,9 +122,10 @@ class StatisticalNoise(LayerNoise):
         self._stored_shape: torch.Size = torch.Size()
         self._found: tuple[Tensor, tuple[Tensor, Tensor, Tensor | None]] | None = None
         self._variance: Tensor | None = None
-        self._errors_of_sums: Tensor | None = None
+        self._written: tuple[Tensor, Tensor] | None = None
         self._errors: ConverterErrors | None = None
         self._geometry: Geometry | None = None
+        self._dims = 0
 
     @property
     def errors(self) -> ConverterErrors | None:
@@ -136,8 +143,12 @@ class StatisticalNoise(LayerNoise):
 
     def set_chip(self, chip: int) -> None:
         """Take another chip."""
-        self._chip, self._streams = chip, {}
+        self._chip, self._streams, self._rows = chip, {}, None
         self._left -= 1
+
+    def set_chips(self, chips: VirtualChips) -> None:
+        """Take several chips: each has its part of the samples of the next product, one part after the other."""
+        self._rows, self._streams = chips, {}
 
     def clear_ranges(self) -> None:
         """Measure the errors of converters at the next product."""
@@ -156,30 +167,37 @@ class StatisticalNoise(LayerNoise):
         return self._lay_out(self._by_group(self._errors.passed, self._errors.passed), self._geometry)
 
     def weights(self, integers: Tensor) -> Tensor:
-        """Return integers that the cells of a chip may stand for, of centred integers of the operand."""
+        """Return integers that the cells of a chip may stand for, of centred integers of the operand.
+
+        Those of several chips are [chips, *shape]; an operand that has samples is on the chip of each.
+        """
         arrays, numbers = self._arrays, self._numbers(Purpose.WRITES, integers.device)
         self._stored_shape, whole = integers.shape, self._to_matrices(integers)
         stored = whole + self._by_group(arrays.zeros, whole)[..., None]
         mean, deviation, self._variance = self._look_up(stored)
-        found = torch.addcmul(mean, deviation, numbers.draw(whole.shape))
+        rows = len(whole) if self._rows is None or arrays.is_stored else self._rows.chips
+        offsets = self._by_group(arrays.offsets, whole)[..., None]
+        if arrays.offsets.any() and not arrays.has_corrections:
+            mean = mean - offsets
+        found = torch.addcmul(mean, deviation, numbers.draw((rows, *whole.shape[1:])))
         if self._stuck is not None:
             for table in self._tables:
                 block = slice(None), table.part.groups, table.part.outputs, table.part.inputs
-                found[block] += table.draw_stuck(stored[block].contiguous(), self._stuck.rates, numbers)
-        if arrays.has_corrections or arrays.offsets.any():
-            ones = self._draw_ones(whole, numbers) if arrays.has_corrections else whole.new_ones(1, 1, whole.shape[3])
-            found = found - self._by_group(arrays.offsets, whole)[..., None] * ones[:, :, None]
-        self._errors_of_sums = (found - whole).sum(dim=3)
+                found[block] += table.draw_stuck(stored[block].contiguous(), rows, self._stuck.rates, numbers)
+        if arrays.has_corrections:
+            found -= offsets * self._draw_ones(whole, rows, numbers)[:, :, None]
+        self._written = found, whole
         if self._errors is not None:
             found = found * (1 + self._by_group(self._errors.gain, whole))[..., None]
         return self._to_operand(found, integers)
 
     def residual(self, streamed: Tensor, integers: Tensor, geometry: Geometry, offset: int) -> Tensor | None:
         """Return what converters, read noise and cells of other positions add, and errors of the offset of codes."""
-        self._geometry, numbers = geometry, self._numbers(Purpose.READS, streamed.device)
+        self._geometry, self._dims = geometry, streamed.dim()
+        numbers = self._numbers(Purpose.READS, streamed.device)
         codes = streamed + offset if offset else streamed
         squares = self._squares(codes) if self._reads else None
-        constant, variance = self._find_constants(codes, squares, offset, numbers)
+        constant, variance = self._find_constants(codes, squares, offset)
         if self._errors is not None:
             constant = constant + self._by_group(self._errors.bias, constant)
             variance = variance + self._by_group(self._errors.deviation.square(), variance)
@@ -189,11 +207,11 @@ class StatisticalNoise(LayerNoise):
             of_results = self._lay_out(variance, geometry)
             if squares is not None:
                 squares, unpadded = self._pad(squares, geometry, offset)
-                of_results = of_results + self._read_variance(squares, integers, unpadded)
+                of_results = self._read_variance(squares, integers, unpadded).add(of_results)
                 if self._arrays.has_corrections:
                     total = total - self._draw_common(squares, integers, unpadded, numbers)
-            noise = numbers.draw(product_shape(streamed, integers, geometry))
-            total = noise.mul_(of_results.clamp(min=0).sqrt_()).add_(total)
+            noise = _draw_results(numbers, product_shape(streamed, integers, geometry))
+            total = torch.mul(noise, of_results.clamp(min=0).sqrt_()).add_(total)
         return total if varies or offset else None
 
     def _look_up(self, stored: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -216,10 +234,10 @@ class StatisticalNoise(LayerNoise):
                 read[block] = found
         return mean, deviation, read if self._reads else None
 
-    def _draw_ones(self, whole: Tensor, numbers: _Numbers) -> Tensor:
-        """Return what columns of ones give for each input, [samples, groups, inputs]."""
+    def _draw_ones(self, whole: Tensor, rows: int, numbers: Numbers) -> Tensor:
+        """Return what columns of ones give for each input, [rows, groups, inputs]."""
         mean, variance = self._ones(whole, "mean"), self._ones(whole, "variance")
-        return numbers.draw(mean.shape).mul_(variance.sqrt()).add_(mean)
+        return torch.addcmul(mean, numbers.draw((rows, *mean.shape[1:])), variance.sqrt())
 
     def _ones(self, whole: Tensor, name: str) -> Tensor:
         """Return a moment of columns of ones for each input, [samples, groups, inputs]."""
@@ -229,16 +247,18 @@ class StatisticalNoise(LayerNoise):
                 found[:, table.part.groups, table.part.inputs] += float(getattr(table.moments.one, name)[0])
         return found
 
-    def _find_constants(
-        self, codes: Tensor, squares: Tensor | None, offset: int, numbers: _Numbers
-    ) -> tuple[Tensor, Tensor]:
-        """Return what every result of an output has, and the variance that is new in each, [samples, groups, outputs].
+    def _find_constants(self, codes: Tensor, squares: Tensor | None, offset: int) -> tuple[Tensor, Tensor]:
+        """Return what every result of an output has, and the variance that is new in each, [rows, groups, outputs].
 
         Errors of idle cells count with codes: what their mean makes of them is the same in all results.
         """
-        assert self._errors_of_sums is not None, "weights come first"
-        gain = 0.0 if self._errors is None else self._by_group(self._errors.gain, self._errors_of_sums)
-        constant = self._errors_of_sums * offset * (1 + gain)
+        assert self._written is not None, "weights come first"
+        found, whole = self._written
+        numbers = self._numbers(Purpose.WRITES, codes.device)
+        constant = found.new_zeros(found.shape[:3])
+        if offset:
+            gain = 0.0 if self._errors is None else self._by_group(self._errors.gain, found)
+            constant = (found.sum(dim=3) - whole.sum(dim=3)) * offset * (1 + gain)
         variance = torch.zeros_like(constant[:1])
         if not self._has_idle:
             return constant, variance
@@ -265,12 +285,15 @@ class StatisticalNoise(LayerNoise):
     def _read_variance(self, squares: Tensor, integers: Tensor, geometry: Geometry) -> Tensor:
         """Return the variance of read noise of each result; outputs or groups may share one."""
         assert self._variance is not None, "weights come first"
-        if not self._reads_alike:
+        if self._reads_alike:
+            read = float(self._tables[0].moments.weight.read[0])
+            return self._sum_up(squares, integers, geometry).mul_(read)
+        if self._arrays.inputs < _MANY_INPUTS:
             return multiply(squares, self._to_operand(self._variance, integers), None, geometry)
-        read = float(self._tables[0].moments.weight.read[0])
-        return self._sum_up(squares, integers, geometry).mul_(read)
+        means = self._lay_out(self._variance.mean(dim=3), geometry)
+        return self._sum_up(squares, integers, geometry) * means
 
-    def _draw_common(self, squares: Tensor, integers: Tensor, geometry: Geometry, numbers: _Numbers) -> Tensor:
+    def _draw_common(self, squares: Tensor, integers: Tensor, geometry: Geometry, numbers: Numbers) -> Tensor:
         """Return the noise of columns of ones in each result: common to the outputs of a group."""
         assert self._variance is not None, "weights come first"
         of_ones = self._ones(self._variance, "read")
@@ -279,7 +302,7 @@ class StatisticalNoise(LayerNoise):
         else:
             of_ones = of_ones.reshape(-1, *integers.shape[1:])
         variance = multiply(squares, of_ones, None, geometry).clamp_(min=0)
-        common = self._for_outputs(numbers.draw(variance.shape).mul_(variance.sqrt_()), geometry)
+        common = self._for_outputs(numbers.draw(variance.shape) * variance.sqrt_(), geometry)
         return common * self._lay_out(self._by_group(self._arrays.offsets, self._variance), geometry)
 
     def _sum_up(self, squares: Tensor, integers: Tensor, geometry: Geometry) -> Tensor:
@@ -316,11 +339,16 @@ class StatisticalNoise(LayerNoise):
             groups,
         )
 
-    def _numbers(self, purpose: Purpose, device: torch.device) -> _Numbers:
+    def _numbers(self, purpose: Purpose, device: torch.device) -> Numbers:
         """Return what this layer draws on this chip for a purpose; a further product of the step draws anew."""
         if (purpose, device) not in self._streams:
-            stream = CrossbarSeed(self._chip, self._first).stream(purpose)
-            self._streams[purpose, device] = _Numbers(device, int(stream.integers(1 << 63)))
+            chip = self._chip if self._rows is None else self._rows.seed
+            seed = int(CrossbarSeed(chip, self._first).stream(purpose).integers(1 << 63))
+            self._streams[purpose, device] = (
+                DrawnNumbers(device, seed)
+                if self._rows is None
+                else self._rows.numbers(seed, of_samples=purpose is Purpose.READS or self._arrays.is_stored)
+            )
         return self._streams[purpose, device]
 
     def _to_matrices(self, operand: Tensor) -> Tensor:
@@ -331,8 +359,10 @@ class StatisticalNoise(LayerNoise):
         return operand.reshape(1, arrays.groups, arrays.outputs, arrays.inputs)
 
     def _to_operand(self, matrices: Tensor, like: Tensor) -> Tensor:
-        """Return matrices as an operand."""
-        return (matrices.transpose(2, 3) if self._arrays.is_stored else matrices).reshape(like.shape)
+        """Return matrices as an operand, or as one of each chip."""
+        if self._arrays.is_stored:
+            return matrices.transpose(2, 3).reshape(like.shape)
+        return matrices.reshape(like.shape if len(matrices) == 1 else (len(matrices), *like.shape))
 
     def _by_group(self, values: NDArray[np.int64] | Tensor, like: Tensor) -> Tensor:
         """Return values of outputs as [1, groups, outputs], on the device of `like`."""
@@ -340,28 +370,21 @@ class StatisticalNoise(LayerNoise):
         return found.to(torch.float32).reshape(1, self._arrays.groups, self._arrays.outputs)
 
     def _lay_out(self, values: Tensor, geometry: Geometry) -> Tensor:
-        """Return values of outputs [samples, groups, outputs] so that they fit a product."""
+        """Return values of outputs [rows, groups, outputs] so that they fit a product."""
         if geometry[0] == "matmul":
             return values.reshape(len(values), *self._stored_shape[1:-2], 1, self._stored_shape[-1])
-        flat = values.reshape(-1)
-        return flat[:, None, None] if geometry[0] == "conv" else flat
+        flat = values.flatten(1)
+        if self._rows is None or len(flat) == 1:
+            return flat[0][:, None, None] if geometry[0] == "conv" else flat[0]
+        of_samples = flat.repeat_interleave(self._rows.samples_of_chip, dim=0)
+        if geometry[0] == "conv":
+            return of_samples[:, :, None, None]
+        return of_samples.reshape(len(of_samples), *(1,) * (self._dims - 2), -1)
 
 
-class _Numbers:
-    """Standard normal numbers, drawn on the device that they are for."""
-
-    def __init__(self, device: torch.device, seed: int) -> None:
-        self._device = device
-        self._generator = None if device.type == "meta" else torch.Generator(device).manual_seed(seed)
-
-    def draw(self, shape: torch.Size) -> Tensor:
-        """Return numbers, float32."""
-        return torch.empty(shape, device=self._device).normal_(generator=self._generator)
-
-    def draw_places(self, rate: float, count: int) -> Tensor:
-        """Return which of `count` things happen at a rate, int64, as many as happen."""
-        if self._generator is None:
-            return torch.zeros(0, dtype=torch.int64, device=self._device)
-        mean = torch.full((), rate * count, device=self._device)
-        happening = int(torch.poisson(mean, generator=self._generator))
-        return torch.randint(count, (happening,), generator=self._generator, device=self._device)
+def _draw_results(numbers: Numbers, shape: torch.Size) -> Tensor:
+    """Return numbers for results, channels last where these are images, as convolutions leave them."""
+    if len(shape) != 4:
+        return numbers.draw(shape)
+    count, channels, height, width = shape
+    return numbers.draw((count, height, width, channels)).permute(0, 3, 1, 2)

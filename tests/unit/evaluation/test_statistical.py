@@ -98,7 +98,7 @@ def test_layers_are_as_they_were_afterwards(trainable, dataset):
     widths(trainable, "4/4").train()
     model(NOISY, dataset).evaluate(trainable, (dataset.validation,))
     assert trainable.training
-    assert all(not module.arrays and not module.arrays_in_evaluation for module in trainable.mvm_modules.values())
+    assert all(module.arrays is None and module.evaluated_by is None for module in trainable.mvm_modules.values())
 
 
 @pytest.mark.parametrize("values", [{"placement": "fault-aware"}, {"fault_compensation": "digits"}])

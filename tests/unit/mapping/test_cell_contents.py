@@ -241,3 +241,21 @@ def test_the_largest_layer_of_vgg16_is_encoded_within_seconds_and_little_memory(
     tracemalloc.stop()
     assert cells.shape == (1, 25088, 16384)
     assert peak < cells.nbytes + 150e6
+
+
+def test_one_weight_has_the_cells_of_a_matrix_that_holds_it_everywhere_in_every_window():
+    """Patterns leave some positions of a window without taps: the weight is one of another position then."""
+    conv = ConvShape(1, (4, 4), (2, 2), (3, 3), (2, 2), (1, 1), (1, 1, 1, 1))
+    layer, hardware = MvmLayer("conv", "conv", 2, 18, 4, 1, conv), make_accelerator(64, 64, 2)
+    choice = MappingChoice(layer, 4, hardware, 1)
+    shapes = choice.candidates(Encoding.DIFFERENTIAL_COLUMNS).shape
+    for number in [int(np.flatnonzero(shapes == shape)[0]) for shape in np.unique(shapes)]:
+        piece = Piece(Range(0, 1), Range(0, 2), Range(0, 18), number, 1)
+        mapping = choice.build(BitWidths(4, 4), Encoding.DIFFERENTIAL_COLUMNS, [piece])
+        for part in mapping.parts:
+            contents = lay_out(mapping, part, hardware)
+            one = contents.encode_one()
+            assert len(one.rows) and len(one.cols)
+            for integer, digits in zip(one.integers, one.digits, strict=True):
+                cells = contents.encode(np.full((1, 2, 18), integer))[0]
+                assert cells[np.ix_(one.rows, one.cols)].tolist() == digits.tolist()
