@@ -255,7 +255,8 @@ def test_one_weight_has_the_cells_of_a_matrix_that_holds_it_everywhere_in_every_
         for part in mapping.parts:
             contents = lay_out(mapping, part, hardware)
             one = contents.encode_one()
-            assert len(one.rows) and len(one.cols)
+            assert len(one.rows)
+            assert len(one.cols)
             for integer, digits in zip(one.integers, one.digits, strict=True):
                 cells = contents.encode(np.full((1, 2, 18), integer))[0]
                 assert cells[np.ix_(one.rows, one.cols)].tolist() == digits.tolist()
