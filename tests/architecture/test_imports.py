@@ -66,7 +66,8 @@ EXCEPTIONS = {
 
 TORCH = ("arithmetic/", "array/", "quantization/", "bit_search/", "simulation/", "models/", "data/")
 CLI_BELOW = {
-    "values of options": "array.calibration array.conductances array.nonidealities scheduling.duplication",
+    "values of options": "array.calibration array.conductances array.nonidealities quantization.effort "
+    "scheduling.duplication",
     "values that are printed": "cost_model.area cost_model.document cost_model.energy cost_model.layer_tables "
     "cost_model.network_map cost_model.time_components program.disassembly program.program "
     "scheduling.gantt scheduling.schedule simulation.chip_gantt simulation.plan_timing simulation.reloaded_timing "

@@ -12,6 +12,7 @@ from mho.cache_folder import cache_folder
 from mho.cost_model.layer_tables import LayerTable, load_layer_table
 from mho.errors import DataError, MhoError, file_errors
 from mho.network.graph import Network
+from mho.quantization.effort import Effort
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from mho.data.in_memory import Unlabelled
     from mho.program.program import Program
+    from mho.progress import OnProgress
     from mho.quantization.qat import TrainableNetwork
     from mho.simulation.adc_ranges import AdcRanges
     from mho.simulation.channel_corrections import ChannelCorrections
@@ -76,7 +78,13 @@ def load_layers(model: str | Path, *, input_shape: Sequence[int] | None = None) 
 
 @check_arguments("policy")
 def quantize(
-    network: Network, policy: Bits, calibration_inputs: Unlabelled, *, batch_size: int | None = None
+    network: Network,
+    policy: Bits,
+    calibration_inputs: Unlabelled,
+    *,
+    batch_size: int | None = None,
+    effort: Effort = "fast",
+    on_progress: OnProgress | None = None,
 ) -> Network:
     """Quantize a float network without training: see `mho.quantization.ptq.quantize`.
 
@@ -86,13 +94,18 @@ def quantize(
             activation).
         calibration_inputs: a few hundred real samples, an array or tensor [N, *S] or [N, *S[1:]]; or a torch DataLoader
             or Dataset of them, whose labels are left out.
-        batch_size: samples at a time; by default 256, fewer where the network's tensors are large.
+        batch_size: samples at a time of the calibration; by default 256, fewer where the network's tensors are large.
+        effort: "fast": steps of least squared error and corrected biases. "good": weights are rounded to what the float
+            network's layers give, one after the other, on the same samples; below 8 bits worth its seconds to minutes.
+        on_progress: called with a `Progress` after every layer of efforts beyond "fast".
     """
     from mho.data.in_memory import read_inputs
     from mho.quantization.ptq import quantize as quantize_by_calibration
 
     inputs = read_inputs(calibration_inputs, where="calibration inputs")
-    return quantize_by_calibration(network, as_policy(network, policy), inputs, batch_size=batch_size)
+    return quantize_by_calibration(
+        network, as_policy(network, policy), inputs, batch_size=batch_size, effort=effort, on_progress=on_progress
+    )
 
 
 @check_arguments("policy", "calibration_inputs")

@@ -42,6 +42,7 @@ from mho.network.layers import derive_layer_table
 from mho.policy import MAX_BITS
 from mho.quantization.calibration import calibrate
 from mho.quantization.devices import Devices
+from mho.quantization.effort import Effort
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training_options import TrainingOptions
 
@@ -130,6 +131,7 @@ class SearchOptions:
             they count into the budget. Without them the best policy is often the luckiest of many. None: 4, but at most
             a tenth of the budget, where candidates are trained; else 0.
         stop_hopeless: end trainings halfway that are no better than guessing.
+        effort: of the calibration of each candidate, as `mho.quantize` has it; "good" takes seconds to minutes each.
         devices: where candidates are trained and evaluated, such as ``mho.quantization.devices.find_devices("cuda")``;
             each process has one. None: on the processor.
     """
@@ -150,6 +152,7 @@ class SearchOptions:
     screening: Screening | None = None
     repeats: int | None = None
     stop_hopeless: bool = False
+    effort: Effort = "fast"
     devices: Devices | None = None
 
     def __post_init__(self) -> None:
@@ -277,5 +280,5 @@ def _make_evaluator(
     return QatEvaluator(
         trainable, table, dataset.train, dataset.calibration, dataset.validation, training, seed=seed,
         network_evaluator=network_evaluator, stops_hopeless=options.stop_hopeless,
-        problem={"accelerator": hardware.to_json()}, devices=options.devices,
+        problem={"accelerator": hardware.to_json()}, devices=options.devices, effort=options.effort,
     )  # fmt: skip

@@ -24,7 +24,9 @@ from mho.quantization.allocator import keep_freed_memory
 from mho.quantization.calibration_table import CalibrationTable
 from mho.quantization.compilation import compile_if_possible
 from mho.quantization.devices import Devices, place
+from mho.quantization.effort import Effort
 from mho.quantization.qat import TrainableNetwork
+from mho.quantization.reconstruction import reconstruct
 from mho.quantization.training import TrainingProgress, evaluate, train
 from mho.quantization.training_options import TrainingOptions
 
@@ -100,6 +102,8 @@ class QatEvaluator:
         stops_hopeless: end trainings halfway that are no better than guessing (`mho.bit_search.early_stopping`).
         problem: what else a measurement depends on (the accelerator, versions), as JSON.
         devices: where networks are trained and evaluated, each process on one of them; None: on the processor.
+        effort: of calibration, on the calibration split: beyond "fast", layers are fitted for each policy. Trainings
+            start from what "fast" gives.
     """
 
     def __init__(
@@ -118,6 +122,7 @@ class QatEvaluator:
         stops_hopeless: bool = False,
         problem: Mapping[str, Any] | None = None,
         devices: Devices | None = None,
+        effort: Effort = "fast",
     ) -> None:
         self._trainable, self._runnable = trainable, runnable if runnable is not None else trainable
         self._train, self._calibration, self._validation = train_split, calibration_split, validation_split
@@ -128,11 +133,12 @@ class QatEvaluator:
             network_evaluator,
         )
         self._table, self._given = table, dict(problem or {})
+        self._effort: Effort = effort
         self._again, self._stops, self._devices = "", stops_hopeless, devices or Devices()
         trainable.set_calibration(table)
         own = self._devices.own()
         place(trainable, own.names[0], own.precision)
-        self._float_state = {name: tensor.clone() for name, tensor in trainable.state_tensors().items()}
+        self._float_state = self._copy_state()
         self._problem = {
             **self._given,
             "network": _hash_tensors(self._float_state),
@@ -146,6 +152,7 @@ class QatEvaluator:
             "seed": seed,
             **own.to_json(),
             **({"stops": "hopeless"} if stops_hopeless else {}),
+            **({} if effort == "fast" else {"effort": effort}),
             **({} if network_evaluator is None else {"network_evaluator": dict(network_evaluator.problem)}),
         }  # fmt: skip
 
@@ -154,7 +161,8 @@ class QatEvaluator:
         """How thoroughly policies are measured, for people too."""
         suffix = "" if self._network_evaluator is None else f", evaluated {self._network_evaluator.words}"
         if self._options is None:
-            return f"post-training quantization{suffix}{self._again}"
+            made_by = "" if self._effort == "fast" else f", {self._effort} effort"
+            return f"post-training quantization{made_by}{suffix}{self._again}"
         length = f"{self._options.steps} steps" if self._options.steps is not None else f"{self._options.epochs} epochs"
         return f"calibration or {length} of training on {len(self._train)} samples{suffix}{self._again}"
 
@@ -219,7 +227,10 @@ class QatEvaluator:
         """Measure a policy; a training that diverges is a failed measurement."""
         self._calibrate(policy)
         note, score = "", self._score()
+        calibrated = self._copy_state()
         if self._options is not None:
+            if self._effort != "fast":
+                self._set(policy)
             generator = torch.Generator().manual_seed(self.seed_for(policy))
             test = ChanceLevelTest(int(self._train.labels.max()) + 1) if self._stops else None
             try:
@@ -229,7 +240,7 @@ class QatEvaluator:
             except StoppedTrainingError as stop:
                 note = stop.note
             if score <= (trained := self._score()):
-                self._calibrate(policy)
+                self._trainable.load_state_tensors(calibrated)
             score = min(score, trained)
         if self._network_evaluator is not None:
             calibration, validation = self._network_evaluator.evaluate(
@@ -239,8 +250,17 @@ class QatEvaluator:
         return Measurement.of(score, evaluate(self._runnable, self._validation, self._batch_size).accuracy, note)
 
     def _calibrate(self, policy: Policy) -> None:
+        self._set(policy)
+        if self._effort != "fast":
+            inputs = torch.from_numpy(self._calibration.inputs(slice(None)))
+            reconstruct(self._trainable, inputs, self._effort)
+
+    def _set(self, policy: Policy) -> None:
         self.restore()
         self._trainable.set_policy(policy)
+
+    def _copy_state(self) -> dict[str, torch.Tensor]:
+        return {name: tensor.clone() for name, tensor in self._trainable.state_tensors().items()}
 
     def _score(self) -> float:
         return evaluate(self._runnable, self._calibration, self._batch_size).loss
@@ -265,6 +285,7 @@ class QatEvaluator:
             is_compiled=self._runnable is not self._trainable,
             devices=self._devices,
             threads=torch.get_num_threads(),
+            effort=self._effort,
         )
 
     def restore(self) -> None:
@@ -285,6 +306,7 @@ class QatRecipe:
         is_compiled: whether trainings run compiled, where a compiler is found.
         devices: of the evaluator; each process takes one.
         threads: that torch computes with; figures depend on it.
+        effort: of calibration.
     """
 
     network: Network
@@ -302,6 +324,7 @@ class QatRecipe:
     is_compiled: bool
     devices: Devices
     threads: int
+    effort: Effort = "fast"
 
     @property
     def gpus(self) -> int:
@@ -331,6 +354,7 @@ class QatRecipe:
             stops_hopeless=self.stops_hopeless,
             problem=self.problem,
             devices=self.devices,
+            effort=self.effort,
         )
 
 

@@ -10,9 +10,11 @@ import typer
 import mho
 from mho.cli.arguments import JsonOption
 from mho.cli.outputs import check_outputs, print_done
+from mho.cli.progress_lines import chip_progress
 from mho.errors import ConfigError, DataError
 from mho.network.loading import check_file_is_there, load_file
 from mho.policy import UNIFORM_REFERENCE, BitWidths, Policy
+from mho.quantization.effort import EFFORTS, parse_effort
 
 
 def quantize(
@@ -26,15 +28,20 @@ def quantize(
     bits: Annotated[
         str | None, typer.Option(metavar="W/A", help="The same widths for every layer; by default 8/8.")
     ] = None,
+    effort: Annotated[
+        str, typer.Option(metavar="EFFORT", help=f"{' or '.join(EFFORTS)}: how much work rounding is worth.")
+    ] = "fast",
     as_json: JsonOption = False,
 ) -> None:
     """Quantize a float ONNX model by calibration alone, ready for `mho compile`.
 
     Ranges are those with the least squared error on the activation samples, and biases take off what rounding the
-    weights adds to the mean of each output. Low widths need training: see `mho run`.
+    weights adds to the mean of each output. The effort `good` also learns, layer by layer, which way to round each
+    weight: worth its seconds to minutes below 8 bits. Where that is not enough, train: see `mho run`.
     """
     if policy is not None and bits is not None:
         raise ConfigError("--policy and --bits were given together", expected="one of them")
+    how = parse_effort(effort)
     check_file_is_there(model, "torch.onnx.export(dynamo=True) writes a float model, with trained weights, as ONNX")
     check_outputs({"--output": output}, (model, activation_samples, policy))
     from mho.array_files import read_arrays
@@ -52,9 +59,10 @@ def quantize(
     chosen = given or Policy.uniform(network.layer_names, widths)
     chosen.check_against(network.layer_names, where=str(policy))
     (inputs,) = arrays.values()
-    mho.save(mho.quantize(network, chosen, inputs), output)
+    quantized = mho.quantize(network, chosen, inputs, effort=how, on_progress=chip_progress())
+    mho.save(quantized, output)
     print_done(
         f"{output}: {len(network.layer_names)} layers quantized on {len(inputs):,} inputs",
-        {"output": str(output), "layers": len(network.layer_names), "samples": len(inputs)},
+        {"output": str(output), "layers": len(network.layer_names), "samples": len(inputs), "effort": effort},
         as_json=as_json,
     )

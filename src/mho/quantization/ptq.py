@@ -1,4 +1,4 @@
-"""Post-training quantization in one call: calibrate, set the policy, fold."""
+"""Post-training quantization in one call: calibrate, set the policy, fit as far as the effort goes, fold."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import torch
 from mho.errors import DataError
 from mho.network.graph import Network
 from mho.policy import Policy
+from mho.progress import OnProgress
 from mho.quantization.calibration import calibrate
 from mho.quantization.calibration_table import CalibrationTable
+from mho.quantization.effort import Effort
 from mho.quantization.qat import TrainableNetwork
+from mho.quantization.reconstruction import reconstruct
 
 
 def quantize(
@@ -22,6 +25,8 @@ def quantize(
     *,
     table: CalibrationTable | None = None,
     batch_size: int | None = None,
+    effort: Effort = "fast",
+    on_progress: OnProgress | None = None,
 ) -> Network:
     """Quantize a float network without training.
 
@@ -29,8 +34,11 @@ def quantize(
         network: float; a quantized one is calibrated anew from the values of its integers.
         policy: bit widths of every MVM layer.
         calibration_inputs: real numbers [N, *S] or [N, *S[1:]], as the network takes them; a few hundred samples.
-        table: calibration found before for this network; the inputs are then not used.
-        batch_size: samples at a time; by default 256, fewer where the network's tensors are large.
+        table: calibration found before for this network; only other efforts than "fast" then use the inputs.
+        batch_size: samples at a time of the calibration; by default 256, fewer where the network's tensors are large.
+        effort: "fast": calibration alone; "good": rounding is learned too, layer by layer
+            (`mho.quantization.reconstruction`). No labels are needed.
+        on_progress: told how far the efforts beyond "fast" are.
 
     Returns:
         The network in integers; run it with `mho.network.reference.run_quantized`.
@@ -43,12 +51,15 @@ def quantize(
         raise DataError(f"batch_size is {batch_size}", where="quantize", expected="1 or more")
     trainable = TrainableNetwork(network)
     policy.check_against(trainable.mvm_modules)
+    inputs = as_tensor(calibration_inputs) if table is None or effort != "fast" else None
     if table is None:
-        inputs = as_tensor(calibration_inputs)
+        assert inputs is not None, "read above"
         calibrate(trainable, inputs, None if batch_size is None else min(batch_size, max(1, len(inputs))))
     else:
         trainable.set_calibration(table)
     trainable.set_policy(policy)
+    if inputs is not None and effort != "fast":
+        reconstruct(trainable, inputs, effort, on_progress=on_progress)
     return trainable.to_quantized_network()
 
 

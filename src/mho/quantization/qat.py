@@ -6,7 +6,7 @@ quantizers, steps come from a calibration table, and what leaves it is made in `
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,17 +31,23 @@ from mho.quantization.tensor_files import copy_tensors, read_tensors, tensors_of
 
 
 @dataclass(frozen=True)
-class _Step:
+class Step:
     """One node: which module maps which tensors to which, and which tensors are not needed afterwards.
 
-    `changes` holds, for each operand, 0 or how many leading axes of size 1 it must gain (1) or lose (-1).
+    `name` is the node's. `changes` holds, for each operand, 0 or how many leading axes of size 1 it must gain (1) or
+    lose (-1).
     """
 
+    name: str
     module: nn.Module
     operands: tuple[str, ...]
     changes: tuple[int, ...]
     output: str
     finished: tuple[str, ...]
+
+    def take(self, tensors: Mapping[str, Tensor]) -> list[Tensor]:
+        """Return the operands as the module takes them."""
+        return [_change_rank(tensors[name], change) for name, change in zip(self.operands, self.changes, strict=True)]
 
 
 class TrainableNetwork(nn.Module):
@@ -181,19 +187,25 @@ class TrainableNetwork(nn.Module):
             raise PolicyError(
                 "a policy is set but the steps are unknown", hint="call mho.quantization.calibration.calibrate first"
             )
-        tensors = self._take_inputs(inputs)
-        for step in self._steps:
-            operands = [
-                _change_rank(tensors[name], change) for name, change in zip(step.operands, step.changes, strict=True)
-            ]
-            tensors[step.output] = step.module(*operands)
-            for name in step.finished:
-                del tensors[name]
+        tensors = self.take_inputs(inputs)
+        self.run(self._steps, tensors)
         results = [
             tensors[name].squeeze(1) if drop else tensors[name]
             for name, drop in zip(self._outputs, self._drop_axis, strict=True)
         ]
         return results[0] if len(results) == 1 else tuple(results)
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The nodes in execution order, as `run` takes them."""
+        return self._steps
+
+    def run(self, steps: Iterable[Step], tensors: dict[str, Tensor]) -> None:
+        """Run consecutive steps on `tensors`, by name; those that no later step needs are removed."""
+        for step in steps:
+            tensors[step.output] = step.module(*step.take(tensors))
+            for name in step.finished:
+                del tensors[name]
 
     def to_network(self) -> Network:
         """Return the float network with the constants as trained; BatchNorm stays a node of its own."""
@@ -245,7 +257,8 @@ class TrainableNetwork(nn.Module):
         if module.bias_correction is not None and correction is not None:
             module.bias_correction.copy_(correction)
 
-    def _take_inputs(self, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    def take_inputs(self, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """Return the tensors, by name, that the first of `steps` starts from. Raises `DataError`."""
         if len(inputs) != len(self._input_names):
             raise DataError(f"{len(inputs)} inputs", where=self._network.name, expected=str(len(self._input_names)))
         taken = {}
@@ -259,7 +272,7 @@ class TrainableNetwork(nn.Module):
             taken[name] = x
         return taken
 
-    def _plan(self) -> tuple[_Step, ...]:
+    def _plan(self) -> tuple[Step, ...]:
         needed = {tensor.name for tensor in self._network.outputs}
         steps = []
         for node in reversed(self._network.nodes):
@@ -268,7 +281,7 @@ class TrainableNetwork(nn.Module):
             needed.update(operands)
             squeezed = node.output in self._squeezed
             changes = tuple((name in self._squeezed) - squeezed for name in operands)
-            steps.append(_Step(self._node_modules[node.name], operands, changes, node.output, finished))
+            steps.append(Step(node.name, self._node_modules[node.name], operands, changes, node.output, finished))
         return tuple(reversed(steps))
 
     def _freeze_steps_of_inputs(self) -> None:

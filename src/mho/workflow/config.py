@@ -21,6 +21,7 @@ from mho.hardware.spec import MAX_RELATIVE_ERROR, PAPER_ENCODINGS, Encoding
 from mho.mapping.layer_mapping import DEFAULT_MODEL, MappingModel
 from mho.policy import Policy
 from mho.quantization.devices import PATTERN as DEVICES_PATTERN
+from mho.quantization.effort import Effort
 from mho.settings import MAX_COUNT, Count, parse_settings, read_toml
 from mho.workflow.search_settings import OWN_LOG, SearchSettings
 
@@ -191,6 +192,8 @@ class EvaluationSettings(FrozenModel):
     """The share of candidates that goes on from each stage."""
     stop_hopeless: bool = False
     """End trainings of candidates halfway that are no better than guessing."""
+    effort: Effort = "fast"
+    """How much work calibration puts into each candidate, as `mho quantize --effort` has it."""
     accuracy_of: AccuracyOf = "auto"
     """Whose accuracy counts. "auto": that of exact integers where hardware computes these, else that on the chips of
     [simulation], for candidates of the search by the statistical model; "exact": that of exact integers, on any
@@ -219,8 +222,16 @@ class EvaluationSettings(FrozenModel):
         content = handler(self)
         if not self.stages:
             content.pop("promote", None)
-        defaults = {"stages": [], "stop_hopeless": False, "accuracy_of": "auto"}
+        defaults = {"stages": [], "stop_hopeless": False, "accuracy_of": "auto", "effort": "fast"}
         return {key: value for key, value in content.items() if key not in defaults or value != defaults[key]}
+
+
+class CalibrationSettings(FrozenModel):
+    """How finished networks are calibrated."""
+
+    effort: Effort = "fast"
+    """How much work calibration puts into uniform 8/8 and into the found policy, as `mho quantize --effort` has it. A
+    training starts from what `fast` gives."""
 
 
 class SimulationSettings(FrozenModel):
@@ -279,6 +290,8 @@ class RunConfig(FrozenModel):
     reference: Literal["best", "ptq"] = "best"
     """How uniform 8/8 is made: as the found policy is, by calibration and by the training of [qat], of which the more
     accurate network on validation data is kept, or by calibration only."""
+    calibration: CalibrationSettings = CalibrationSettings()
+    """How finished networks are calibrated."""
     evaluation: EvaluationSettings = EvaluationSettings()
     """How candidates are measured."""
     search: SearchSettings

@@ -57,9 +57,10 @@ def quantize_policy(
     from mho.quantization.export import write_qcdq_onnx
 
     validation = prepared.material.dataset.validation
-    calibrating, learning, judging, probing = _divide(report, evaluator, is_trained=training is not None)
-    best = prepared.trainable()
-    best.set_policy(policy)
+    fitting, calibrating, learning, judging, probing = _divide(
+        report, evaluator, is_trained=training is not None, is_fitted=prepared.effort != "fast"
+    )
+    best = prepared.calibrated(policy, fitting)
     made_by, found = CALIBRATED, {CALIBRATED: _evaluate(best, validation, evaluator, calibrating)}
     exact = {} if evaluator is None else {CALIBRATED: evaluate_network(best, validation)}
     points: list[dict[str, float]] = []
@@ -89,13 +90,23 @@ def quantize_policy(
     }
 
 
-def _divide(report: Report, evaluator: NetworkEvaluator | None, *, is_trained: bool) -> tuple[Report, ...]:
-    """Return what the parts report to: evaluating what is calibrated, training, evaluating what is trained, probing.
+def _divide(
+    report: Report, evaluator: NetworkEvaluator | None, *, is_trained: bool, is_fitted: bool
+) -> tuple[Report, ...]:
+    """Return what the parts report to: fitting, evaluating what is calibrated, training, evaluating what is trained,
+    probing.
 
     Their shares of the work are typical ones; chips take long, and exact integers next to nothing.
     """
     on_chips = 0.0 if evaluator is None else 0.15
-    shares = on_chips, 0.9 - 2 * on_chips if is_trained else 0.0, on_chips if is_trained else 0.0, 0.1
+    fitting = 0.1 if is_fitted else 0.0
+    shares = (
+        fitting,
+        on_chips,
+        0.9 - fitting - 2 * on_chips if is_trained else 0.0,
+        on_chips if is_trained else 0.0,
+        0.1,
+    )
     starts = itertools.accumulate(shares, initial=0.0)
     return tuple(report_part(report, start, share) for start, share in zip(starts, shares, strict=False))
 
@@ -174,6 +185,7 @@ class TrainReference:
         return {
             "keeps": BETTER,
             **self.prepared.digests,
+            **self.prepared.effort_ingredients,
             "augmentation": material.augmentation,
             "compile": material.compile,
             "training": None if self.training is None else self.training.model_dump(mode="json"),
@@ -225,6 +237,7 @@ class TrainFinalists:
         return {
             "keeps": BETTER,
             **self.prepared.digests,
+            **self.prepared.effort_ingredients,
             "augmentation": material.augmentation,
             "compile": material.compile,
             # What it takes from the search, not the search's digest: that holds how long evaluations took.

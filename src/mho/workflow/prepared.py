@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from mho.evaluation.accuracy import Evaluators, choose_evaluators
 from mho.evaluation.networks import FLOAT_BATCH
 from mho.hardware.spec import Accelerator
+from mho.policy import Policy
+from mho.quantization.effort import Effort
 from mho.seeds import derive_seed
 from mho.workflow.config import EvaluationSettings
 from mho.workflow.material import Material, compiled, training_images, training_options, training_work
-from mho.workflow.network_stages import CALIBRATION_FILE, FLOAT_FILE
+from mho.workflow.network_stages import CALIBRATION_FILE, CALIBRATION_IMAGES, FLOAT_FILE
 from mho.workflow.run_directory import StageResult
-from mho.workflow.stage import versions
+from mho.workflow.stage import Report, versions
 
 if TYPE_CHECKING:
     from mho.bit_search.qat_evaluator import QatEvaluator
@@ -23,11 +25,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prepared:
-    """The float network and its calibration, with data and hardware of the run."""
+    """The float network and its calibration, with data and hardware of the run.
+
+    Attributes:
+        effort: that calibration puts into finished networks.
+    """
 
     material: Material
     float_network: StageResult
     calibration: StageResult
+    effort: Effort = "fast"
+
+    @property
+    def effort_ingredients(self) -> dict[str, str]:
+        """What finished networks depend on through the effort; nothing for "fast"."""
+        return {} if self.effort == "fast" else {"effort": self.effort}
 
     @property
     def digests(self) -> dict[str, str]:
@@ -49,6 +61,21 @@ class Prepared:
 
         module = TrainableNetwork(read_onnx(self.float_network.folder / FLOAT_FILE))
         module.set_calibration(self.table())
+        return module
+
+    def calibrated(self, policy: Policy, report: Report) -> TrainableNetwork:
+        """Return a new module that is quantized to `policy` with the run's effort."""
+        module = self.trainable()
+        module.set_policy(policy)
+        if self.effort != "fast":
+            from mho.quantization.ptq import as_tensor
+            from mho.quantization.reconstruction import reconstruct
+
+            samples = self.material.dataset.calibration.spread(CALIBRATION_IMAGES)
+            reconstruct(
+                module, as_tensor(samples.inputs(slice(None))), self.effort,
+                on_progress=lambda now: report(now.fraction, f"fitting layers: {now.detail}"),
+            )  # fmt: skip
         return module
 
     def table(self) -> CalibrationTable:
@@ -102,6 +129,7 @@ class Prepared:
             runnable=runnable,
             devices=material.devices,
             stops_hopeless=settings.stop_hopeless,
+            effort=settings.effort,
             network_evaluator=evaluators.candidates,
             problem={
                 **self.digests,

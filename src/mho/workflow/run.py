@@ -223,7 +223,7 @@ def prepare(config: RunConfig, material: Material, get: Callable[[Stage], StageR
     make_space(network.folder / NETWORK_FILE, config.search, material)
     check_noise(network.folder / NETWORK_FILE, config.qat, material.accelerator, material.mapping)
     float_network = get(TrainFloat(material, network, config.float_training, seed, config.network.has_weights))
-    prepared = Prepared(material, float_network, get(Calibrate(material, float_network)))
+    prepared = Prepared(material, float_network, get(Calibrate(material, float_network)), config.calibration.effort)
     if not is_bound_open(prepared, config.evaluation):
         return network, prepared
     search = config.search

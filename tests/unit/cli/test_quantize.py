@@ -17,6 +17,8 @@ def make_folder():
     network = make_chain()
     mho.save(network, "float.onnx")
     np.savez("x.npz", x=np.random.default_rng(0).normal(size=(32, 1, 6, 6)).astype(np.float32))
+    smooth = np.random.default_rng(1).normal(size=(64, 1, 1, 6)).repeat(6, axis=2)
+    np.savez("smooth.npz", x=smooth.astype(np.float32))
     np.savez("nan.npz", x=np.full((4, 1, 6, 6), np.nan, dtype=np.float32))
     np.savez("shape.npz", x=np.zeros((4, 1, 9, 9), dtype=np.float32))
     policy = mho.Policy.uniform(network.layer_names, mho.BitWidths(4, 5))
@@ -53,6 +55,7 @@ def test_costing_a_quantized_file_uses_its_own_widths(folder, capsys):
         (["float.onnx", "--activation-samples", "policy.json"], "policy.json"),
         (["float.onnx", "--activation-samples", "x.npz", "--bits", "9/9"], "1..8, or 16"),
         (["float.onnx", "--activation-samples", "x.npz", "--bits", "4/4", "--policy", "policy.json"], "one of them"),
+        (["float.onnx", "--activation-samples", "x.npz", "--effort", "bets"], "effort is 'bets'"),
         (["float.onnx", "--activation-samples", "nan.npz"], "NaN"),
         (["float.onnx", "--activation-samples", "shape.npz"], "shape"),
     ],
@@ -60,3 +63,11 @@ def test_costing_a_quantized_file_uses_its_own_widths(folder, capsys):
 def test_bad_input_is_one_clear_error(folder, capsys, arguments, told):
     assert told in fails(capsys, "quantize", *arguments, "-o", "q.onnx")
     assert not (folder / "q.onnx").exists()
+
+
+def test_efforts_differ_in_what_they_write_and_say_so(folder, capsys):
+    for effort in ("fast", "good"):
+        arguments = ["float.onnx", "--activation-samples", "smooth.npz", "--bits", "3/4", "-o", f"{effort}.onnx"]
+        assert main(["quantize", *arguments, "--effort", effort, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["effort"] == effort
+    assert Path("fast.onnx").read_bytes() != Path("good.onnx").read_bytes()

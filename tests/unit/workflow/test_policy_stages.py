@@ -89,7 +89,13 @@ def prepared():
         module.set_calibration(table)
         return module
 
-    return SimpleNamespace(material=SimpleNamespace(dataset=dataset), trainable=trainable)
+    def calibrated(policy, _report):
+        module = trainable()
+        module.set_policy(policy)
+        return module
+
+    material = SimpleNamespace(dataset=dataset)
+    return SimpleNamespace(material=material, trainable=trainable, calibrated=calibrated, effort="fast")
 
 
 @pytest.mark.parametrize("spoils", [True, False])

@@ -1,0 +1,21 @@
+"""How much work calibration puts into a network, in one word."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from mho.errors import ConfigError, suggest
+
+Effort = Literal["fast", "good"]
+"""`fast`: steps of least squared error and corrected biases (`mho.quantization.calibration`). `good`: rounding is
+learned too, layer by layer (`mho.quantization.reconstruction`)."""
+
+EFFORTS: tuple[Effort, ...] = get_args(Effort)
+
+
+def parse_effort(text: str) -> Effort:
+    """Return the effort of that name. Raises `ConfigError`."""
+    for effort in EFFORTS:
+        if effort == text:
+            return effort
+    raise ConfigError(f"effort is {text!r}", expected=" or ".join(EFFORTS), hint=suggest(text, EFFORTS))

@@ -1,0 +1,194 @@
+"""Quantization without labels: every layer in turn is fitted to what the float network gives there (`Effort`).
+
+Layers are fitted in order of execution, each on the inputs that the quantized layers before it give. Some samples are
+held out: neither a layer nor the whole network ends with a larger error on these than calibration alone leaves.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from mho.errors import DataError, PolicyError
+from mho.progress import OnProgress, Progress
+from mho.quantization.effort import Effort
+from mho.quantization.layer_fitting import VectorSampler, fit_layer
+from mho.quantization.modules import BatchNormModule, MvmModule
+from mho.quantization.network_parts import Part, Streams, find_parts, mean_square_error, samples_that_fit
+from mho.quantization.qat import Step, TrainableNetwork
+from mho.quantization.rounding import Vectors
+
+_HELD_OUT = 8
+"""One of so many samples is held out."""
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """What a reconstruction did.
+
+    Attributes:
+        effort: how much work it was.
+        samples: that layers were fitted on; fewer than were given where memory ends.
+        held_out: samples that errors were measured on.
+        calibrated_error: of the network by calibration alone: mean square difference of its outputs from the float
+            network's on the held-out samples, as a share of their mean square.
+        error: the same of the network as it is now; never larger.
+    """
+
+    effort: Effort
+    samples: int
+    held_out: int
+    calibrated_error: float
+    error: float
+
+
+@dataclass
+class _Clock:
+    """Reports how far the layers are."""
+
+    on_progress: OnProgress | None
+    layers: int
+    start: float = field(default_factory=time.monotonic)
+    done: int = 0
+
+    def tell(self, detail: str, *, layers: int = 0) -> None:
+        """Count layers as done, and report."""
+        self.done += layers
+        if self.on_progress is None:
+            return
+        share = self.done / max(1, self.layers)
+        left = (time.monotonic() - self.start) * (1 - share) / share if share else None
+        is_finished = self.done == self.layers
+        self.on_progress(
+            Progress("reconstruction", "Fit to the float network", share, detail, share, left, is_finished)
+        )
+
+
+@torch.no_grad()
+def reconstruct(
+    trainable: TrainableNetwork, inputs: Tensor, effort: Effort, *, on_progress: OnProgress | None = None
+) -> Reconstruction:
+    """Fit a network that is quantized by calibration to the float network, without labels.
+
+    Weights of layers become the rounded ones, and their biases, steps and the steps of their inputs follow. A later
+    `TrainableNetwork.set_policy` so starts from rounded weights: put the float ones back before.
+
+    Args:
+        trainable: with its float weights, a calibration and a policy.
+        inputs: float32 [N, *S] or [N, *S[1:]]: a few hundred samples. With fewer than 8, the last one is held out.
+        effort: "fast" changes nothing.
+        on_progress: told after every layer. Where it raises, the network is as before.
+
+    Raises:
+        DataError: no samples.
+        PolicyError: the network is not quantized.
+    """
+    if not len(inputs):
+        raise DataError("no samples", where="reconstruction", expected="a few hundred")
+    if trainable.policy is None:
+        raise PolicyError("the network is in float", where="reconstruction", hint="set a policy first")
+    fitted, held = _divide(inputs[: samples_that_fit(trainable, len(inputs))])
+    with _restored_on_error(trainable) as calibrated:
+        calibrated_error = _output_error(trainable, held)
+        if effort == "fast":
+            return Reconstruction(effort, len(fitted), len(held), calibrated_error, calibrated_error)
+        streams = Streams(trainable, fitted), Streams(trainable, held)
+        clock = _Clock(on_progress, len(trainable.mvm_modules))
+        for part in find_parts(trainable, len(fitted) + len(held)):
+            _fit_layers(trainable, part, streams, clock)
+        error = mean_square_error(streams[1].rounded, streams[1].exact)
+        if error > calibrated_error:
+            trainable.load_state_tensors(calibrated)
+    return Reconstruction(effort, len(fitted), len(held), calibrated_error, min(error, calibrated_error))
+
+
+def _divide(inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the samples to fit on and those held out; a single one serves as both."""
+    if len(inputs) == 1:
+        return inputs, inputs
+    is_held = torch.arange(len(inputs)) % _HELD_OUT == _HELD_OUT - 1
+    if len(inputs) < _HELD_OUT:
+        is_held[-1] = True
+    return inputs[~is_held], inputs[is_held]
+
+
+@contextmanager
+def _restored_on_error(trainable: TrainableNetwork) -> Iterator[dict[str, Tensor]]:
+    """Run in evaluation mode; give the tensors of before, and put them back where the block raises."""
+    before, was_training = {name: one.clone() for name, one in trainable.state_tensors().items()}, trainable.training
+    trainable.eval()
+    try:
+        yield before
+    except BaseException:
+        trainable.load_state_tensors(before)
+        raise
+    finally:
+        trainable.train(was_training)
+
+
+def _output_error(trainable: TrainableNetwork, inputs: Tensor) -> float:
+    streams = Streams(trainable, inputs)
+    streams.advance_exact(trainable.steps)
+    streams.advance_rounded(trainable.steps)
+    return mean_square_error(streams.rounded, streams.exact)
+
+
+def _fit_layers(trainable: TrainableNetwork, part: Part, both: tuple[Streams, Streams], clock: _Clock) -> None:
+    """Fit the layers of a part in order, and move both streams, of fitted and of held-out samples, behind it."""
+    layers = [(place, name, module) for place, name, module in part.layers if _is_fitted(trainable, module)]
+    exact = [_Taken.of(layers, streams) for streams in both]
+    for streams, taken in zip(both, exact, strict=True):
+        streams.advance_exact(part.steps, taken.look)
+    for place, name, module in layers:
+        vectors: list[Vectors] = []
+        for streams, taken in zip(both, exact, strict=True):
+            rounded = _Taken({name: taken.samplers[name]}, {name: []})
+            streams.look_rounded(part.steps, place, rounded.look)
+            vectors.append(Vectors(taken.pop(name), rounded.pop(name)))
+        fit_layer(module, vectors[0], vectors[1], _scales_after(part, place))
+        clock.tell(name, layers=1)
+    for streams in both:
+        streams.advance_rounded(part.steps)
+    if left := len(part.layers) - len(layers):
+        clock.tell(part.layers[-1][1], layers=left)
+
+
+def _is_fitted(trainable: TrainableNetwork, module: MvmModule) -> bool:
+    """Whether a layer has weights, and these are no other layer's too: those stay calibrated."""
+    return module.weight is not None and sum(m.weight is module.weight for m in trainable.mvm_modules.values()) == 1
+
+
+def _scales_after(part: Part, place: int) -> Tensor | None:
+    """Return the factors of the batch normalization that follows a layer, [outputs]."""
+    for step in part.steps[place + 1 : place + 2]:
+        if isinstance(step.module, BatchNormModule) and step.operands == (part.steps[place].output,):
+            return step.module.weight * torch.rsqrt(step.module.running_var + step.module.epsilon)
+    return None
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """Vectors that samplers took of layers' operands, by name."""
+
+    samplers: Mapping[str, VectorSampler]
+    batches: dict[str, list[Tensor]]
+
+    @classmethod
+    def of(cls, layers: Sequence[tuple[int, str, MvmModule]], streams: Streams) -> _Taken:
+        """Return what takes vectors of all the layers."""
+        samplers = {name: VectorSampler(module, streams.samples) for _, name, module in layers}
+        return cls(samplers, {name: [] for name in samplers})
+
+    def look(self, step: Step, operands: list[Tensor], first: int) -> None:
+        """Take vectors of the streamed operand, where the step is one of the layers."""
+        if step.name in self.samplers:
+            self.batches[step.name].append(self.samplers[step.name].take(operands[0], first))
+
+    def pop(self, name: str) -> Tensor:
+        """Return the vectors of a layer, and forget them."""
+        return torch.cat(self.batches.pop(name), 2)
