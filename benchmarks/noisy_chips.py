@@ -8,7 +8,9 @@ bit widths are searched with the defaults of `mho.search`, by calibration, for o
 what is found is compiled with defaults and simulated on sampled chips. A row gives accuracy on these chips beside that
 of exact integers, time and energy of one input on the whole chip (`mho.compare`), and how many inputs its cells last.
 With --uniform, uniform 8/8 as the paper maps it stands there instead of what the search finds; with --steps, what was
-found is trained on arrays, as a run does by default.
+found is trained on arrays, as a run does by default. With --latency-us the most accurate policy within that latency is
+searched, under mappings of every bound on errors of --bounds, as `mho search --cost-budget "80 us" --max-error 0.3`
+does under one; what would take longer on the whole chip is left out.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from mho.array.conductances import Conditions
 from mho.array.nonidealities import is_ideal
 from mho.data import DataSpec, load_dataset
 from mho.data.dataset import Dataset, Split
+from mho.errors import ConfigError
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_arrays import arrays_of_network
 from mho.mapping.layer_mapping import MappingModel
@@ -56,6 +59,8 @@ class Sizes:
     budget: int
     steps: int = 0
     rate: float = 0.005
+    latency_us: float | None = None
+    bounds: tuple[str, ...] = ()
 
 
 QUICK = Sizes(calibration=64, validation=64, test=50, chips=2, budget=3)
@@ -74,6 +79,8 @@ def main() -> None:
     parser.add_argument("--budget", type=int, default=12, help="evaluations of a search (12)")
     parser.add_argument("--steps", type=int, default=0, help="of training on arrays, 32 samples each (0: calibration)")
     parser.add_argument("--rate", type=float, default=0.005, help="highest learning rate of the training (0.005)")
+    parser.add_argument("--latency-us", type=float, help="of one input, at most; the most accurate policy within it")
+    parser.add_argument("--bounds", nargs="+", default=["0.1", "0.3", "none"], help="on errors of mappings, within it")
     parser.add_argument("--elapsed-s", type=float, default=3600.0, help="since cells were written (3600)")
     parser.add_argument("--quick", action="store_true", help="few samples, two chips, a search of three evaluations")
     options = parser.parse_args()
@@ -86,6 +93,8 @@ def main() -> None:
         options.budget,
         options.steps,
         options.rate,
+        options.latency_us,
+        tuple(options.bounds),
     )
     roots = dict(text.split("=", 1) for text in options.data_root)
     print("| network | accelerator | widths | chips, mean (worst) | exact integers | latency | energy | lasts |")
@@ -131,7 +140,9 @@ class Subject:
         conditions = Conditions(elapsed_s=elapsed_s)
         mapping = "paper" if uniform and hardware.mapping.allows_paper else "best"
         policy = Policy.uniform(self.network.layer_names, mho.BitWidths(8, 8))
-        if not uniform:
+        if self.sizes.latency_us is not None:
+            policy, hardware = self.search_within(self.sizes.latency_us, hardware, conditions)
+        elif not uniform:
             policy = self.search(hardware, conditions)
         quantized = self.quantize(policy, hardware, conditions, mapping)
         exact, chips = self.simulate(quantized, hardware, conditions, mapping)
@@ -164,6 +175,35 @@ class Subject:
             options=mho.SearchOptions(**given),
         )
         return (found.best or max(found.records, key=lambda record: record.accuracy)).policy
+
+    def search_within(
+        self, latency_us: float, hardware: Accelerator, conditions: Conditions
+    ) -> tuple[Policy, Accelerator]:
+        """Return the policy of the highest accuracy on chips within a latency, and the hardware with its bound."""
+        found: list[tuple[float, Policy, Accelerator]] = []
+        for bound in self.sizes.bounds:
+            bounded = hardware.with_max_error(bound if bound == "none" else float(bound))
+            options = mho.SearchOptions(conditions=conditions, cost_budget=f"{latency_us} us")
+            try:
+                result = mho.search(
+                    self.network, self.dataset, bounded, method="exact", budget=self.sizes.budget, options=options
+                )
+            except ConfigError as error:  # no policy is as fast under this bound
+                print(f"bound {bound}: {error}", file=sys.stderr)
+                continue
+            for record in sorted(result.records, key=lambda one: -one.accuracy):
+                if result.goal.allows(record.cost) and self.time(record.policy, bounded) <= latency_us:
+                    found.append((record.accuracy, record.policy, bounded))
+                    break
+        if not found:
+            sys.exit(f"error: no policy answers within {latency_us} us on {hardware.name}")
+        _, policy, bounded = max(found, key=lambda one: one[0])
+        return policy, bounded
+
+    def time(self, policy: Policy, hardware: Accelerator) -> float:
+        """Return the latency of one input on the whole chip, us."""
+        run = mho.compare(self.network, [hardware], policy=policy).accelerators[0].run
+        return float("inf") if run is None else run.latency_us
 
     def quantize(self, policy: Policy, hardware: Accelerator, conditions: Conditions, mapping: str) -> Network:
         """Return the network at the policy's widths, calibrated and, with steps, trained on arrays."""

@@ -98,7 +98,8 @@ def train(
 ) -> TrainingResult:
     """Train `module` in place, on the device that it is on.
 
-    Bias corrections of its calibration are forgotten: the weights that they are for change.
+    Bias corrections of its calibration are forgotten, as batch normalizations learn the means of its new weights; where
+    these are fixed in all steps, corrections stay, and training starts from the calibrated network as it is.
 
     Args:
         module: maps float32 [n, ...] to logits [n, classes]; may come from `compile_if_possible`.
@@ -119,7 +120,8 @@ def train(
         PolicyError, UnsupportedOperationError: the noise is of other layers or widths, or not for this network.
     """
     original = unwrap(module)
-    clear_corrections(original)
+    if options.fixed_norm_share < 1:  # else nothing learns the means of channels anew
+        clear_corrections(original)
     total = options.total_steps(len(split))
     optimizers = Optimizers(original, options, total)
     identity = _describe(original, split, options) | ({} if noise is None else {"noise": noise.describe()})

@@ -170,6 +170,9 @@ class NoiseSettings(FrozenModel):
 class QatSettings(TrainingSettings):
     """The full training of quantized networks."""
 
+    fixed_norm_share: Annotated[float, Field(ge=0, le=1)] | None = None  # type: ignore[assignment]
+    """As of other trainings. Left out: 1 on arrays, where statistics of a batch are those of one chip and hide what it
+    does to channels; else 0."""
     noise: NoiseSettings | Literal["auto", "none"] = "auto"
     """Train on arrays as they are, as a table says; "auto": on those of the chips of [simulation], under the same
     conditions and corrected alike, without stuck cells, and on exact integers where there are none or they compute

@@ -116,11 +116,14 @@ def training_work(settings: TrainingSettings, material: Material) -> float:
     return float((settings.epochs or 0) * len(training_images(settings, material)))
 
 
-def training_options(settings: TrainingSettings, material: Material) -> TrainingOptions:
+def training_options(settings: TrainingSettings, material: Material, *, is_on_arrays: bool = False) -> TrainingOptions:
     """Return the options of a training."""
     from mho.quantization.training_options import TrainingOptions
 
-    return TrainingOptions(augmentation=material.augmentation, **settings.model_dump(exclude={"images", "noise"}))
+    content = settings.model_dump(exclude={"images", "noise"})
+    if content["fixed_norm_share"] is None:
+        content["fixed_norm_share"] = float(is_on_arrays)
+    return TrainingOptions(augmentation=material.augmentation, **content)
 
 
 def compiled(module: TrainableNetwork, material: Material, images: float) -> tuple[nn.Module, list[str]]:
@@ -178,7 +181,8 @@ def train_with_progress(
     if arrays is not None and not arrays.layers and is_specified:
         notes.append(f"{arrays.hardware.name} reads all sums of this policy exactly: qat.noise changed nothing.")
     split = training_images(settings, material)
-    options = training_options(settings, material)
+    is_on_arrays = arrays is not None and bool(arrays.layers)
+    options = training_options(settings, material, is_on_arrays=is_on_arrays)
     devices = material.devices
     if arrays is not None and arrays.layers:
         devices = Devices(devices.names[:1], devices.precision)

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 FAILED = "failed"
 """Figure of a search that an error ended: what it says."""
 QUANTIZED_FILE, POLICY_FILE, SEARCH_FILE = "quantized.onnx", "policy.json", "search.json"
-CALIBRATED, TRAINED = "calibration", "training"
-"""How a quantized network was made."""
+CALIBRATED, TRAINED, AVERAGED = "calibration", "training", "average"
+"""How a quantized network was made; the last is the mean of the weights of both others."""
 
-BETTER = "the better of calibration and training on validation data"
+BEST = "the better of calibration and training on validation data, or of calibration and the average of both"
 """What both stages keep."""
 
 
@@ -49,12 +49,14 @@ def quantize_policy(
 ) -> Figures:
     """Quantize to `policy` by calibration, and by training too where it is given, and keep the better one.
 
-    The quantized network that is more accurate on validation data (of equals, the one of lower loss) and the policy are
-    written into `folder`. The accuracy is that of the network's integers, or on the chips of `evaluator`; then the
-    figures have that of its integers too. Where `measures_layers`, they have the sensitivities of its layers, on the
-    calibration split.
+    Training starts from the calibrated network. Where it ends no better, the average of both networks' weights is tried
+    instead: part of what was learned, near what was good before. The network that is more accurate on validation data
+    (of equals, the one of lower loss) and the policy are written into `folder`. The accuracy is that of the network's
+    integers, or on the chips of `evaluator`; then the figures have that of its integers too. Where `measures_layers`,
+    they have the sensitivities of its layers, on the calibration split.
     """
     from mho.quantization.export import write_qcdq_onnx
+    from mho.quantization.weight_average import average_with, copy_state
 
     validation = prepared.material.dataset.validation
     fitting, calibrating, learning, judging, probing = _divide(
@@ -68,13 +70,18 @@ def quantize_policy(
     if training is not None:
         module = prepared.trainable()
         module.set_policy(policy)
+        start = copy_state(module)
         points, notes = train_with_progress(module, prepared.material, training, seed, folder / "checkpoint", learning)
-        found[TRAINED] = _evaluate(module, validation, evaluator, judging)
-        exact |= {} if evaluator is None else {TRAINED: evaluate_network(module, validation)}
-        if _is_better(found[TRAINED], found[CALIBRATED]):
-            best, made_by = module, TRAINED
-        else:
-            notes.append(_describe_lost_training(found))
+        for way, part in ((TRAINED, 0.0), (AVERAGED, 0.5)):
+            if way == AVERAGED:
+                average_with(module, start)
+            found[way] = _evaluate(module, validation, evaluator, report_part(judging, part, 0.5))
+            exact |= {} if evaluator is None else {way: evaluate_network(module, validation)}
+            if _is_better(found[way], found[CALIBRATED]):
+                best, made_by = module, way
+                break
+        if made_by != TRAINED:
+            notes.append(_describe_lost_training(found, made_by))
     write_qcdq_onnx(best.to_quantized_network(), folder / QUANTIZED_FILE)
     finish_training(folder / "checkpoint")
     write_atomically(folder / POLICY_FILE, (json.dumps(policy.to_json(), indent=2) + "\n").encode())
@@ -134,19 +141,22 @@ def _is_better(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return (one["accuracy"], -one["loss"]) > (other["accuracy"], -other["loss"])
 
 
-def _describe_lost_training(found: Mapping[str, Mapping[str, Any]]) -> str:
-    calibrated, trained = (f"{100 * found[how]['accuracy']:.2f} %" for how in (CALIBRATED, TRAINED))
+def _describe_lost_training(found: Mapping[str, Mapping[str, Any]], made_by: str) -> str:
+    shown = {way: f"{100 * one['accuracy']:.2f} %" for way, one in found.items()}
+    kept = {
+        CALIBRATED: "so the calibrated network is used",
+        AVERAGED: f"and the average of the weights of both is used ({shown[AVERAGED]})",
+    }
     return (
-        f"Training in [qat] ends at {trained} on validation data, no better than calibration alone ({calibrated}), so "
-        "the calibrated network is used; a lower learning_rate may help."
+        f"Training in [qat] ends at {shown[TRAINED]} on validation data, no better than calibration alone "
+        f"({shown[CALIBRATED]}), {kept[made_by]}; a lower learning_rate may help."
     )
 
 
 def exact_accuracy(figures: Mapping[str, Any]) -> float:
     """Return the accuracy of a stage's network on validation data by exact integers, 0..1: what ideal chips answer.
 
-    Where chips decide whether the calibrated or the trained network is kept, that of the better of both: training for
-    chips may spoil it.
+    Where chips decide which network is kept, that of the best of all: training for chips may spoil it.
     """
     by = figures.get("exact_validation_by", {"": figures["validation"]})
     return float(max(one["accuracy"] for one in by.values()))
@@ -183,7 +193,7 @@ class TrainReference:
         """Network, data, training, seed."""
         material = self.prepared.material
         return {
-            "keeps": BETTER,
+            "keeps": BEST,
             **self.prepared.digests,
             **self.prepared.effort_ingredients,
             "augmentation": material.augmentation,
@@ -235,7 +245,7 @@ class TrainFinalists:
         """Policies, network, data, training, seed."""
         material = self.prepared.material
         return {
-            "keeps": BETTER,
+            "keeps": BEST,
             **self.prepared.digests,
             **self.prepared.effort_ingredients,
             "augmentation": material.augmentation,

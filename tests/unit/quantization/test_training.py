@@ -268,3 +268,18 @@ def test_normalizations_keep_their_statistics_in_the_last_steps(residual: Callab
     trainable.train()
     trainable(x)
     assert not all(map(torch.equal, _statistics(trainable), seen[-1][1])), "they live again after the training"
+
+
+def test_with_fixed_normalizations_training_starts_from_the_calibrated_network(
+    residual: Callable[..., Network],
+) -> None:
+    """Bias corrections stay: a training that changes nothing answers as calibration does."""
+    split, answers = coloured_split(), {}
+    x = torch.from_numpy(split.inputs(slice(None)))
+    for share in (0.0, 1.0):
+        trainable = trainable_network(residual(), "3/3")
+        calibrated = trainable.eval()(x)
+        frozen = short_training(learning_rate=0.0, scale_learning_rate=0.0, weight_decay=0.0, fixed_norm_share=share)
+        train(trainable, split, frozen, seeded())
+        answers[share] = torch.equal(trainable(x), calibrated)
+    assert answers == {0.0: False, 1.0: True}

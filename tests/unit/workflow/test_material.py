@@ -14,7 +14,8 @@ from mho.data import DataSpec, load_dataset
 from mho.evaluation.networks import evaluate_network
 from mho.mapping.layer_mapping import DEFAULT_MODEL
 from mho.quantization.qat import TrainableNetwork
-from mho.workflow.material import COMPILING_PAYS_MACS, Material, compiled, hash_dataset
+from mho.workflow.config import QatSettings, TrainingSettings
+from mho.workflow.material import COMPILING_PAYS_MACS, Material, compiled, hash_dataset, training_options
 
 
 @pytest.fixture(scope="module")
@@ -58,3 +59,12 @@ def test_a_network_that_diverged_in_the_end_is_an_error_for_people(material, mod
     monkeypatch.setattr("mho.quantization.training.evaluate", lambda *_: found)
     with pytest.raises(mho.MhoError, match="learning_rate"):
         evaluate_network(module, material.dataset.test)
+
+
+@pytest.mark.parametrize(("given", "plain", "on_arrays"), [({}, 0.0, 1.0), ({"fixed_norm_share": 0.3}, 0.3, 0.3)])
+def test_normalizations_stay_fixed_on_arrays_unless_settings_say_otherwise(material, given, plain, on_arrays):
+    settings = QatSettings(steps=1, learning_rate=0.1, **given)
+    assert training_options(settings, material).fixed_norm_share == plain
+    assert training_options(settings, material, is_on_arrays=True).fixed_norm_share == on_arrays
+    of_candidates = TrainingSettings(steps=1, learning_rate=0.1)
+    assert training_options(of_candidates, material, is_on_arrays=True).fixed_norm_share == 0.0

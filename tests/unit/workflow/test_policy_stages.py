@@ -16,6 +16,7 @@ from mho.quantization.qat import TrainableNetwork
 from mho.workflow import policy_stages
 from mho.workflow.config import TrainingSettings
 from mho.workflow.policy_stages import (
+    AVERAGED,
     CALIBRATED,
     POLICY_FILE,
     QUANTIZED_FILE,
@@ -116,6 +117,7 @@ def test_training_that_ends_below_calibration_alone_is_not_kept(prepared, monkey
     assert figures["made_by"] == (CALIBRATED if spoils else TRAINED)
     assert figures["validation"] == by[figures["made_by"]] == max(by.values(), key=lambda one: one["accuracy"])
     assert bool(figures["notes"]) == spoils
+    assert (AVERAGED in by) == spoils
     written = TrainableNetwork(read_onnx(tmp_path / QUANTIZED_FILE))
     assert (
         evaluate_network(written, prepared.material.dataset.validation)["correct"] == figures["validation"]["correct"]
