@@ -8,21 +8,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mho.bit_search.objective import Objective
-from mho.cost_model.energy import price_layer, price_leakage
-from mho.cost_model.latency import LayerCost, cost_layer, cost_network
+from mho.cost_model.energy import energy_layer, price_leakage
+from mho.cost_model.latency import LayerCost, cost_layer
+from mho.cost_model.shared_writes import find_runs
 from mho.errors import ConfigError
 from mho.hardware.spec import Accelerator
-from mho.mapping.activity import count_activity
-from mho.mapping.best_mapping import choose_mapping
-from mho.mapping.layer_mapping import LayerMapping, MappingModel
-from mho.mapping.network_mapping import KnownChoices
-from mho.mapping.paper_mapping import plan_allowed
+from mho.mapping.layer_mapping import MappingModel
+from mho.mapping.network_mapping import KnownChoices, MappedLayer, map_alone
+from mho.mapping.stacks import Axis, StackSlot, StackSpace, StackTimes, choose_stacks
 from mho.network.graph import Network
 from mho.network.layers import MvmLayer, derive_layer_table
 from mho.policy import MAX_BITS, UNIFORM_REFERENCE, BitWidths, Policy
@@ -122,8 +121,31 @@ class ChipCosts(PolicyCosts):
         return ours.covers(theirs, with_energy=with_energy)
 
 
+@dataclass(frozen=True)
+class _Share:
+    """What one layer takes of a policy's costs on one crossbar: time, ps, energy, aJ, and writes."""
+
+    latency_ps: int
+    energy_aj: int
+    writes: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Alone:
+    """A layer at some widths, by itself; and what it takes in a stack, where writes are shared."""
+
+    mapped: MappedLayer
+    share: _Share
+    stack_times: StackTimes
+    may_share: bool
+
+
 class CrossbarCosts(PolicyCosts):
-    """Costs on one crossbar that is used again for every tile; exact."""
+    """Costs on one crossbar that is used again for every tile; exact.
+
+    They are sums over layers: what a layer takes by itself is found once for each of its widths, and what it takes in a
+    write that it shares once for each place. Which layers share depends on the policy.
+    """
 
     def __init__(self, network: Network, accelerator: Accelerator, objective: Objective, model: MappingModel) -> None:
         if objective.on_chip.needs_energy and not accelerator.energy.is_specified:
@@ -135,59 +157,76 @@ class CrossbarCosts(PolicyCosts):
             )
         self.objective, self._accelerator, self._model = objective, accelerator, model
         self._layers = derive_layer_table(network)
-        self._alone: dict[tuple[MvmLayer, BitWidths], LayerCost] = {}
-        self._energies: dict[LayerMapping, int] = {}
+        self._names = tuple(layer.name for layer in self._layers)
+        self._space = StackSpace(accelerator.crossbar)
+        self._shares_writes = accelerator.mapping.allowed.shared_writes and model is not MappingModel.PAPER
+        self._alone: dict[tuple[int, BitWidths], _Alone] = {}
+        self._stacked: dict[tuple[int, BitWidths, Axis, int, bool], _Share] = {}
         self._choices: KnownChoices = {}
-        self._known: dict[Policy, int] = {}
 
     def cost_of(self, policy: Policy) -> int:
         """Return the cost of a policy in the objective's unit."""
-        if policy not in self._known:
-            cost = cost_network(self._layers, policy, self._accelerator, model=self._model, choices=self._choices)
-            self._known[policy] = max(1, self._evaluate(cost.layers, cost.latency_ps))
-        return self._known[policy]
+        policy.check_against(self._names)
+        own = [self._map(number, policy[name]) for number, name in enumerate(self._names)]
+        return max(1, self._evaluate(self._share_writes(own)))
 
     def tabulate(self, adc_bits: Sequence[int], needed: Needed) -> NDArray[np.float64]:
         """Return costs that add up: of each layer by itself; for energy-delay the mean of shares of 8/8."""
-        times = _fill(adc_bits, needed, lambda k, bits: self._map(self._layers[k], bits).latency_ps)
         if self.objective is Objective.ENERGY_DELAY:
-            energies = _fill(adc_bits, needed, lambda k, bits: self._price(self._map(self._layers[k], bits)))
+            times = _fill(adc_bits, needed, lambda k, bits: self._map(k, bits).share.latency_ps)
+            energies = _fill(adc_bits, needed, lambda k, bits: self._map(k, bits).share.energy_aj)
             return _join_energy(self.objective, energies, times)
+        return np.maximum(_fill(adc_bits, needed, lambda k, bits: self._evaluate([self._map(k, bits).share])), 1.0)
 
-        def evaluate(number: int, bits: BitWidths) -> float:
-            cost = self._map(self._layers[number], bits)
-            return self._evaluate((cost,), cost.latency_ps)
-
-        return np.maximum(_fill(adc_bits, needed, evaluate), 1.0)
-
-    def _evaluate(self, layers: Sequence[LayerCost], latency_ps: int) -> int:
+    def _evaluate(self, shares: Sequence[_Share]) -> int:
         """Return the objective of layers that follow each other."""
+        latency_ps = sum(share.latency_ps for share in shares)
         if self.objective is Objective.LIFETIME:
-            return weigh_writes(sum(layer.writes for layer in layers), latency_ps)
+            return weigh_writes(sum(share.writes for share in shares), latency_ps)
         if self.objective is Objective.INTERVAL:
             return latency_ps
-        energy = sum(self._price(layer) for layer in layers)
+        energy = sum(share.energy_aj for share in shares)
         return energy * latency_ps if self.objective is Objective.ENERGY_DELAY else energy
 
-    def _price(self, cost: LayerCost) -> int:
-        """Return the energy of a layer, aJ; what it does is counted once for each mapping."""
-        key = replace(cost.mapping, layer=cost.mapping.layer.without_name())
-        if key not in self._energies:
-            activity = count_activity(key, self._accelerator)
-            self._energies[key] = price_layer(activity, key, self._accelerator).total_aj
-        leakage = price_leakage(self._accelerator, cost.latency_ps, crossbars=1, cores=1).total_aj
-        return self._energies[key] + leakage
+    def _share_writes(self, own: Sequence[_Alone]) -> list[_Share]:
+        """Return what layers take with the writes that they share best, in execution order."""
+        shares = [one.share for one in own]
+        if not self._shares_writes:
+            return shares
+        if sum(one.may_share for one in own) < 2:
+            return shares
+        for run in find_runs([one.stack_times for one in own]):
+            slots = choose_stacks(
+                [own[number].stack_times for number in run], self._accelerator.write_latency_ps, self._space
+            )
+            for place, (number, slot) in enumerate(zip(run, slots, strict=True)):
+                if slot is not None:
+                    shares[number] = self._stack(number, own[number].mapped, slot, joins=slot.writer != place)
+        return shares
 
-    def _map(self, layer: MvmLayer, bits: BitWidths) -> LayerCost:
-        """Return the cost of a layer by itself."""
-        key = layer.without_name(), bits
-        if key not in self._alone:
-            if self._model is MappingModel.PAPER:
-                mapping = plan_allowed(key[0], bits, self._accelerator)
-            else:
-                mapping = choose_mapping(key[0], bits, self._accelerator)
-            self._alone[key] = cost_layer(mapping, self._accelerator)
-        return self._alone[key]
+    def _map(self, number: int, bits: BitWidths) -> _Alone:
+        """Return a layer by itself."""
+        known = self._alone.get((number, bits))
+        if known is None:
+            mapped = map_alone(self._layers[number], bits, self._accelerator, self._model, self._choices)
+            share = self._price(cost_layer(mapped.mapping, self._accelerator))
+            times = mapped.stack_times
+            known = self._alone[number, bits] = _Alone(mapped, share, times, times.can_share)
+        return known
+
+    def _stack(self, number: int, mapped: MappedLayer, slot: StackSlot, *, joins: bool) -> _Share:
+        """Return what a layer takes in a stack, whose write it joins or executes."""
+        key = number, mapped.mapping.bits, slot.axis, slot.units, joins
+        if key not in self._stacked:
+            mapping = mapped.within(slot, self._space)
+            self._stacked[key] = self._price(cost_layer(mapping, self._accelerator, joins_write=joins))
+        return self._stacked[key]
+
+    def _price(self, cost: LayerCost) -> _Share:
+        energy = 0
+        if self.objective.on_chip.needs_energy:
+            energy = energy_layer(cost, self._accelerator).energy.total_aj
+        return _Share(cost.latency_ps, energy, cost.writes)
 
 
 class CrossbarCounts(PolicyCosts):
@@ -202,7 +241,8 @@ class CrossbarCounts(PolicyCosts):
     def __init__(self, network: Network, accelerator: Accelerator, model: MappingModel) -> None:
         self._accelerator, self._model = accelerator, model
         self._layers = {layer.name: layer.without_name() for layer in derive_layer_table(network)}
-        self._known: dict[tuple[MvmLayer, BitWidths], int] = {}
+        self._alike: dict[tuple[MvmLayer, BitWidths], int] = {}
+        self._known: dict[tuple[str, BitWidths], int] = {}
 
     def cost_of(self, policy: Policy) -> int:
         """Return the crossbars of all layers."""
@@ -218,11 +258,13 @@ class CrossbarCounts(PolicyCosts):
         return self._count(name, wide) <= self._count(name, narrow)
 
     def _count(self, name: str, bits: BitWidths) -> int:
-        key = self._layers[name], bits
-        if key not in self._known:
-            fewest = list_chip_options(*key, self._accelerator, self._model)[0]
-            self._known[key] = CopyCost.of(fewest, self._accelerator).crossbars
-        return self._known[key]
+        if (name, bits) not in self._known:
+            key = self._layers[name], bits
+            if key not in self._alike:
+                fewest = list_chip_options(*key, self._accelerator, self._model)[0]
+                self._alike[key] = CopyCost.of(fewest, self._accelerator).crossbars
+            self._known[name, bits] = self._alike[key]
+        return self._known[name, bits]
 
 
 def _join_energy(

@@ -133,8 +133,13 @@ def map_layers(
 
 
 @dataclass(frozen=True, eq=False)
-class _Mapped:
-    """A layer by itself, and what else it could be: its choice, where there is one."""
+class MappedLayer:
+    """A layer by itself, and what else it could be.
+
+    Attributes:
+        mapping: by itself.
+        choice: of its mappings, where there is one.
+    """
 
     mapping: LayerMapping
     choice: MappingChoice | None
@@ -163,22 +168,35 @@ def _map_each(
     batch: int,
     given: Mapping[str, LayerMapping],
     choices: KnownChoices,
-) -> list[_Mapped]:
+) -> list[MappedLayer]:
     """Map every layer by itself; equal layers at equal widths of weights are searched once."""
     mapped = []
     for layer, bits in zip(layers, widths, strict=True):
-        key = layer.without_name(), bits.weight_bits, bits.adc_bits
-        with naming_layer(layer.name):
-            hardware = layer_hardware(accelerator, bits)
-            if layer.name in given:
-                mapped.append(_Mapped(given[layer.name], None))
-            elif model is MappingModel.PAPER:
-                mapped.append(_Mapped(plan_allowed(layer, bits, hardware), None))
-            else:
-                if key not in choices:
-                    choices[key] = MappingChoice(layer, bits.weight_bits, hardware, batch)
-                mapped.append(_Mapped(replace(choices[key].mapping(bits), layer=layer), choices[key]))
+        if layer.name in given:
+            mapped.append(MappedLayer(given[layer.name], None))
+        else:
+            mapped.append(map_alone(layer, bits, accelerator, model, choices, batch=batch))
     return mapped
+
+
+def map_alone(
+    layer: MvmLayer,
+    bits: BitWidths,
+    accelerator: Accelerator,
+    model: MappingModel,
+    choices: KnownChoices,
+    *,
+    batch: int = 1,
+) -> MappedLayer:
+    """Map one layer by itself; arguments and errors are those of `map_network`."""
+    with naming_layer(layer.name):
+        hardware = layer_hardware(accelerator, bits)
+        if model is MappingModel.PAPER:
+            return MappedLayer(plan_allowed(layer, bits, hardware), None)
+        key = layer.without_name(), bits.weight_bits, bits.adc_bits
+        if key not in choices:
+            choices[key] = MappingChoice(layer, bits.weight_bits, hardware, batch)
+        return MappedLayer(replace(choices[key].mapping(bits), layer=layer), choices[key])
 
 
 @contextmanager
