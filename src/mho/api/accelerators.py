@@ -43,6 +43,9 @@ def accelerator(
     encoding: Encoding | str | None = None,
     crossbars: int | None = None,
     max_error: float | str | None = None,
+    mapping_objective: str | None = None,
+    always_digital: Sequence[str] | None = None,
+    never_digital: Sequence[str] | None = None,
 ) -> Accelerator:
     """Return an accelerator by the name of a preset or from a TOML file, with some of its values replaced.
 
@@ -53,12 +56,23 @@ def accelerator(
         crossbars: of the chip; cores keep their size, so that their number follows.
         max_error: that cells and converters may cause at a layer's output under the best mapping, RMS over the standard
             deviation of the exact output; or "auto", "none" or "least".
+        mapping_objective: which mapping of a layer is the best: "latency", "energy" or "energy-delay".
+        always_digital, never_digital: names of layers that the digital unit computes, and that lie in crossbars.
 
     Raises:
         InputFileError, ConfigError: there is no such accelerator, or a value does not fit it.
     """
     hardware = load_accelerator(name_or_path)
-    return override(hardware, cell_bits=cell_bits, encoding=encoding, crossbars=crossbars, max_error=max_error)
+    return override(
+        hardware,
+        cell_bits=cell_bits,
+        encoding=encoding,
+        crossbars=crossbars,
+        max_error=max_error,
+        mapping_objective=mapping_objective,
+        always_digital=always_digital,
+        never_digital=never_digital,
+    )
 
 
 @check_arguments("policy")

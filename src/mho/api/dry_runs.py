@@ -22,13 +22,13 @@ def check_run(
     processes: int | None = None,
     ray: str | None = None,
     fresh: bool = False,
-    **places: Path | None,
+    **places: Any,
 ) -> DryRun:
     """Check a run: arguments and errors are those of `mho.run`.
 
     Args:
         config, processes, ray, fresh: as for `mho.run`.
-        places: its directory, data_root, weights and policy.
+        places: its directory, data_root, weights, policy and accelerator.
     """
     from mho.workflow.config import load_config
     from mho.workflow.dry_run import check_run as check
@@ -43,13 +43,13 @@ def check_search(
     search: Mapping[str, Any] | None = None,
     processes: int | None = None,
     ray: str | None = None,
-    **places: Path | None,
+    **places: Any,
 ) -> DryRun:
     """Check a search alone: arguments and errors are those of `mho.search_config`.
 
     Args:
         config, search, processes, ray: as for `mho.search_config`.
-        places: its directory, data_root and weights.
+        places: its directory, data_root, weights and accelerator.
     """
     from mho.workflow.config import load_config
     from mho.workflow.dry_run import check_search_alone

@@ -31,6 +31,7 @@ def run(
     data_root: str | Path | None = None,
     weights: str | Path | None = None,
     policy: str | Path | None = None,
+    accelerator: Mapping[str, Any] | None = None,
     processes: int | None = None,
     ray: str | None = None,
     fresh: bool = False,
@@ -49,6 +50,7 @@ def run(
         data_root: where the data lies, instead of the file's.
         weights: trained float weights (.safetensors), instead of the file's.
         policy: a policy file (JSON): trained, compiled and simulated instead of a searched one.
+        accelerator: keys of its table [accelerator] that have other values here, such as ``{"max_error": 0.2}``.
         processes: that evaluate policies, at most the search's batch; results do not depend on them. More than 1 import
             the calling script anew: keep what it does under ``if __name__ == "__main__":``.
         ray: address of a Ray cluster that evaluates policies: "host:port", "auto", or "local" for one on this machine.
@@ -73,6 +75,7 @@ def run(
         data_root=_as_path(data_root),
         weights=_as_path(weights),
         policy=_as_path(policy),
+        accelerator=accelerator,
     )
     with follow_progress(on_progress, is_shown=show_progress) as make_progress:
         return run_all(settings, fresh=fresh, make_progress=make_progress, execution=SearchExecution(processes, ray))
@@ -143,6 +146,7 @@ def search_config(
     directory: str | Path | None = None,
     data_root: str | Path | None = None,
     weights: str | Path | None = None,
+    accelerator: Mapping[str, Any] | None = None,
     processes: int | None = None,
     ray: str | None = None,
     show_progress: bool = False,
@@ -157,7 +161,7 @@ def search_config(
         config: the TOML file.
         search: keys of its table [search] that have other values here, such as ``{"method": "exact", "budget": 40}``.
         explain: find what one bit more or less of each layer of the best policy would cost and gain.
-        directory, data_root, weights, processes, ray, show_progress, on_progress: as for `run`.
+        directory, data_root, weights, accelerator, processes, ray, show_progress, on_progress: as for `run`.
 
     Raises:
         MhoError: anything wrong with the files, or another run uses the directory.
@@ -168,7 +172,11 @@ def search_config(
     from mho.workflow.search_run import search_alone, with_search
 
     settings = load_config(
-        config, directory=_as_path(directory), data_root=_as_path(data_root), weights=_as_path(weights)
+        config,
+        directory=_as_path(directory),
+        data_root=_as_path(data_root),
+        weights=_as_path(weights),
+        accelerator=accelerator,
     )
     settings = with_search(settings, search or {})
     with follow_progress(on_progress, is_shown=show_progress) as make_progress:

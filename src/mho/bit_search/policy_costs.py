@@ -19,6 +19,7 @@ from mho.cost_model.latency import LayerCost, cost_layer
 from mho.cost_model.shared_writes import find_runs
 from mho.errors import ConfigError
 from mho.hardware.spec import Accelerator
+from mho.mapping.digital_layers import check_pins
 from mho.mapping.layer_mapping import MappingModel
 from mho.mapping.network_mapping import KnownChoices, MappedLayer, map_alone
 from mho.mapping.stacks import Axis, StackSlot, StackSpace, StackTimes, choose_stacks
@@ -71,6 +72,7 @@ def make_costs(network: Network, accelerator: Accelerator, objective: Objective,
         ConfigError: the objective is about energy, and none is specified.
         MappingError: a layer cannot be mapped.
     """
+    check_pins(network.layer_names, accelerator)
     if objective is Objective.CROSSBARS:
         return CrossbarCounts(network, accelerator, model)
     if accelerator.chip.crossbars > 1:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -19,6 +19,7 @@ from mho.cli.help import MOST, one_of
 from mho.cost_model.layer_tables import LayerTable
 from mho.errors import ConfigError, MhoError
 from mho.hardware.doubts import list_doubts
+from mho.hardware.mapping_rules import MappingObjective
 from mho.hardware.spec import Accelerator, Encoding
 from mho.mapping.layer_mapping import MappingModel
 from mho.network.graph import Network
@@ -63,6 +64,30 @@ MaxErrorOption = Annotated[
         help="Error that cells and converters may cause at the output of each layer under the best mapping, RMS over "
         'the standard deviation of the exact output: a number, "auto", "none" or "least"; by default the '
         "accelerator's.",
+    ),
+]
+MappingObjectiveOption = Annotated[
+    MappingObjective | None,
+    typer.Option(
+        metavar="OBJECTIVE",
+        help="Which mapping of a layer is the best, instead of the accelerator's mapping.objective. "
+        f"{one_of(MappingObjective)}",
+    ),
+]
+DigitalOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--digital",
+        metavar="LAYER",
+        help="A layer that the digital unit computes, instead of the accelerator's; repeat it.",
+    ),
+]
+NotDigitalOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--not-digital",
+        metavar="LAYER",
+        help="A layer that lies in crossbars, instead of the accelerator's; repeat it.",
     ),
 ]
 CellBitsOption = Annotated[int | None, typer.Option(metavar="N", help="Bits of a cell, instead of the accelerator's.")]
@@ -229,7 +254,22 @@ def parse_shape(text: str | None) -> tuple[int, ...] | None:
     return tuple(int(part) for part in parts)
 
 
-def read_max_error(text: str | None) -> float | str | None:
+def read_rules(
+    max_error: str | None,
+    objective: MappingObjective | None,
+    digital: list[str] | None,
+    not_digital: list[str] | None,
+) -> dict[str, Any]:
+    """Return the rules of the mapping that options give, by the names of arguments of `mho.accelerator`."""
+    return {
+        "max_error": _read_max_error(max_error),
+        "mapping_objective": objective,
+        "always_digital": digital or None,
+        "never_digital": not_digital or None,
+    }
+
+
+def _read_max_error(text: str | None) -> float | str | None:
     """Return the number that a bound on errors is, or the word."""
     try:
         return None if text is None else float(text)

@@ -19,18 +19,21 @@ from mho.cli.arguments import (
     FormatOption,
     InputShapeOption,
     JsonOption,
+    MappingObjectiveOption,
+    MaxErrorOption,
     NetworkArgument,
     PolicyOption,
     PrintedOption,
     chosen_format,
     load_with_widths,
     note_doubts,
+    read_rules,
 )
 from mho.cli.dry_runs import CheckOption, print_dry_run
 from mho.cli.outputs import printed_into
 from mho.cli.progress_lines import shown_work
 from mho.errors import ConfigError
-from mho.hardware.loading import load_distinct
+from mho.hardware.loading import load_distinct, override
 from mho.mapping.layer_mapping import DEFAULT_MODEL, MappingModel
 from mho.terminal import Console, echo
 
@@ -79,6 +82,8 @@ def compare(
     crossbars: CrossbarsOption = None,
     batch: FollowingBatchOption = 1,
     mapping: ChipMappingOption = DEFAULT_MODEL,
+    max_error: MaxErrorOption = None,
+    mapping_objective: MappingObjectiveOption = None,
     simulate: SimulateOption = True,
     data: DataOption = None,
     chip_samples: ChipSamplesOption = None,
@@ -103,9 +108,8 @@ def compare(
     chosen = chosen_format(output_format, as_json=as_json)
     names = _split(accelerators)
     with printed_into(output, network, names, policy, data, chip_samples):
-        hardware = load_distinct(names, where="--accelerators")
-        for one in hardware:
-            note_doubts(one)
+        rules = read_rules(max_error, mapping_objective, None, None)
+        hardware = [note_doubts(override(one, **rules)) for one in load_distinct(names, where="--accelerators")]
         loaded, widths = load_with_widths(mho.load, network, policy=policy, bits=bits, input_shape=input_shape)
         options: dict[str, Any] = {"crossbars": crossbars, "mapping": mapping, "batch": batch, "simulate": simulate}
         if data is not None:

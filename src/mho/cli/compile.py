@@ -12,13 +12,16 @@ from mho.cli.arguments import (
     AcceleratorOption,
     CellBitsOption,
     CrossbarsOption,
+    DigitalOption,
     EncodingOption,
     JsonOption,
+    MappingObjectiveOption,
     MappingOption,
     MaxErrorOption,
+    NotDigitalOption,
     SharingBatchOption,
     note_doubts,
-    read_max_error,
+    read_rules,
 )
 from mho.cli.help import one_of
 from mho.cli.outputs import check_outputs, print_done
@@ -56,6 +59,9 @@ def compile_model(
     output: ProgramOption,
     encoding: EncodingOption = None,
     max_error: MaxErrorOption = None,
+    mapping_objective: MappingObjectiveOption = None,
+    digital: DigitalOption = None,
+    not_digital: NotDigitalOption = None,
     cell_bits: CellBitsOption = None,
     mapping: MappingOption = DEFAULT_MODEL,
     batch: SharingBatchOption = 1,
@@ -82,7 +88,7 @@ def compile_model(
             cell_bits=cell_bits,
             encoding=encoding,
             crossbars=crossbars,
-            max_error=read_max_error(max_error),
+            **read_rules(max_error, mapping_objective, digital, not_digital),
         )
     )
     network = load_file(model)

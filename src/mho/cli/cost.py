@@ -15,12 +15,15 @@ from mho.cli.arguments import (
     AcceleratorOption,
     BitsOption,
     CellBitsOption,
+    DigitalOption,
     EncodingOption,
     InputShapeOption,
     JsonOption,
+    MappingObjectiveOption,
     MappingOption,
     MaxErrorOption,
     NetworkArgument,
+    NotDigitalOption,
     PolicyOption,
     PrintedOption,
     SharingBatchOption,
@@ -30,7 +33,7 @@ from mho.cli.arguments import (
     chosen_format,
     load_with_widths,
     note_doubts,
-    read_max_error,
+    read_rules,
 )
 from mho.cli.outputs import printed_into
 from mho.cost_model.document import CostDocument, EnergyDocument, EnergyRow, LayerRow
@@ -58,6 +61,9 @@ def cost(
     output_format: TableFormatOption = TableFormat.TEXT,
     encoding: EncodingOption = None,
     max_error: MaxErrorOption = None,
+    mapping_objective: MappingObjectiveOption = None,
+    digital: DigitalOption = None,
+    not_digital: NotDigitalOption = None,
     cell_bits: CellBitsOption = None,
     mapping: MappingOption = DEFAULT_MODEL,
     batch: SharingBatchOption = 1,
@@ -76,9 +82,8 @@ def cost(
     """
     chosen = chosen_format(output_format, as_json=as_json)
     with printed_into(output, network, accelerator, policy):
-        hardware = note_doubts(
-            mho.accelerator(accelerator, cell_bits=cell_bits, encoding=encoding, max_error=read_max_error(max_error))
-        )
+        rules = read_rules(max_error, mapping_objective, digital, not_digital)
+        hardware = note_doubts(mho.accelerator(accelerator, cell_bits=cell_bits, encoding=encoding, **rules))
         if energy:
             check_energy(hardware)
         layers, widths = load_with_widths(mho.load_layers, network, policy=policy, bits=bits, input_shape=input_shape)

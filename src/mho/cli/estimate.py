@@ -10,7 +10,16 @@ from typing import Annotated
 import typer
 
 import mho
-from mho.cli.arguments import MOST, AcceleratorOption, JsonOption
+from mho.cli.arguments import (
+    MOST,
+    AcceleratorOption,
+    DigitalOption,
+    JsonOption,
+    MappingObjectiveOption,
+    MaxErrorOption,
+    NotDigitalOption,
+    read_rules,
+)
 from mho.cli.chip import ElapsedOption, ReadsOption, TemperatureOption
 from mho.cli.progress_lines import shown_work
 from mho.formats import plural
@@ -33,6 +42,10 @@ def estimate(
     data: DataOption,
     chip_samples: CalibrationOption = None,
     mapping: MappingOption = DEFAULT_MODEL,
+    max_error: MaxErrorOption = None,
+    mapping_objective: MappingObjectiveOption = None,
+    digital: DigitalOption = None,
+    not_digital: NotDigitalOption = None,
     elapsed_s: ElapsedOption = None,
     temperature_k: TemperatureOption = None,
     reads: ReadsOption = None,
@@ -48,7 +61,7 @@ def estimate(
     with shown_work("estimating"):
         found = mho.estimate(
             network,
-            accelerator,
+            mho.accelerator(accelerator, **read_rules(max_error, mapping_objective, digital, not_digital)),
             str(data),
             mapping=mapping.value,
             conditions=mho.Conditions(elapsed_s, temperature_k, reads or 0),

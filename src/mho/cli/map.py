@@ -14,21 +14,24 @@ from mho.cli.arguments import (
     AcceleratorOption,
     BitsOption,
     CellBitsOption,
+    DigitalOption,
     EncodingOption,
     Format,
     FormatOption,
     InputShapeOption,
     JsonOption,
+    MappingObjectiveOption,
     MappingOption,
     MaxErrorOption,
     NetworkArgument,
+    NotDigitalOption,
     PolicyOption,
     PrintedOption,
     SharingBatchOption,
     chosen_format,
     load_with_widths,
     note_doubts,
-    read_max_error,
+    read_rules,
 )
 from mho.cli.outputs import check_outputs, printed_into
 from mho.cost_model.network_map import NetworkMap
@@ -61,6 +64,9 @@ def map_network(
     output_format: FormatOption = Format.TEXT,
     encoding: EncodingOption = None,
     max_error: MaxErrorOption = None,
+    mapping_objective: MappingObjectiveOption = None,
+    digital: DigitalOption = None,
+    not_digital: NotDigitalOption = None,
     cell_bits: CellBitsOption = None,
     mapping: MappingOption = DEFAULT_MODEL,
     batch: SharingBatchOption = 1,
@@ -77,9 +83,8 @@ def map_network(
         check_outputs({"--draw": path, "--output": output}, (network, accelerator, policy))
     chosen = chosen_format(output_format, as_json=as_json)
     with printed_into(output, network, accelerator, policy):
-        hardware = note_doubts(
-            mho.accelerator(accelerator, cell_bits=cell_bits, encoding=encoding, max_error=read_max_error(max_error))
-        )
+        rules = read_rules(max_error, mapping_objective, digital, not_digital)
+        hardware = note_doubts(mho.accelerator(accelerator, cell_bits=cell_bits, encoding=encoding, **rules))
         layers, widths = load_with_widths(mho.load_layers, network, policy=policy, bits=bits, input_shape=input_shape)
         found = mho.map(layers, hardware, widths, mapping=mapping, batch=batch)
         if path is not None and layer is not None:

@@ -11,12 +11,17 @@ import typer
 import mho
 from mho.cli.arguments import (
     DataRootOption,
+    DigitalOption,
     DirectoryOption,
     FreshOption,
     JsonOption,
+    MappingObjectiveOption,
+    MaxErrorOption,
+    NotDigitalOption,
     ProcessesOption,
     RayOption,
     WeightsOption,
+    read_rules,
 )
 from mho.cli.configs import check_config
 from mho.cli.dry_runs import CheckOption, print_dry_run
@@ -44,6 +49,10 @@ def run(
     directory: DirectoryOption = None,
     data_root: DataRootOption = None,
     weights: WeightsOption = None,
+    max_error: MaxErrorOption = None,
+    mapping_objective: MappingObjectiveOption = None,
+    digital: DigitalOption = None,
+    not_digital: NotDigitalOption = None,
     policy: PolicyOption = None,
     processes: ProcessesOption = None,
     ray: RayOption = None,
@@ -65,6 +74,7 @@ def run(
         "data_root": data_root,
         "weights": weights,
         "policy": policy,
+        "accelerator": read_rules(max_error, mapping_objective, digital, not_digital),
         "processes": processes,
         "ray": ray,
     }

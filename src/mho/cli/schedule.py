@@ -16,6 +16,7 @@ from mho.cli.arguments import (
     BitsOption,
     CellBitsOption,
     CrossbarsOption,
+    DigitalOption,
     EncodingOption,
     EnergyOption,
     FollowingBatchOption,
@@ -23,15 +24,17 @@ from mho.cli.arguments import (
     FormatOption,
     InputShapeOption,
     JsonOption,
+    MappingObjectiveOption,
     MaxErrorOption,
     NetworkArgument,
+    NotDigitalOption,
     PolicyOption,
     PrintedOption,
     check_energy,
     chosen_format,
     load_with_widths,
     note_doubts,
-    read_max_error,
+    read_rules,
 )
 from mho.cli.help import one_of
 from mho.cli.outputs import check_outputs, printed_into
@@ -86,6 +89,9 @@ def schedule(
     output_format: FormatOption = Format.TEXT,
     encoding: EncodingOption = None,
     max_error: MaxErrorOption = None,
+    mapping_objective: MappingObjectiveOption = None,
+    digital: DigitalOption = None,
+    not_digital: NotDigitalOption = None,
     cell_bits: CellBitsOption = None,
     input_shape: InputShapeOption = None,
     as_json: JsonOption = False,
@@ -100,9 +106,8 @@ def schedule(
     _check_files(trace, timeline, simulate=simulate)
     check_outputs({"--trace": trace, "--timeline": timeline, "--output": output}, (network, accelerator, policy))
     chosen = chosen_format(output_format, as_json=as_json)
-    hardware = note_doubts(
-        mho.accelerator(accelerator, cell_bits=cell_bits, encoding=encoding, max_error=read_max_error(max_error))
-    )
+    rules = read_rules(max_error, mapping_objective, digital, not_digital)
+    hardware = note_doubts(mho.accelerator(accelerator, cell_bits=cell_bits, encoding=encoding, **rules))
     loaded, widths = load_with_widths(mho.load, network, policy=policy, bits=bits, input_shape=input_shape)
     if energy:
         check_energy(hardware)

@@ -13,11 +13,16 @@ import typer
 import mho
 from mho.cli.arguments import (
     DataRootOption,
+    DigitalOption,
     DirectoryOption,
     JsonOption,
+    MappingObjectiveOption,
+    MaxErrorOption,
+    NotDigitalOption,
     ProcessesOption,
     RayOption,
     WeightsOption,
+    read_rules,
 )
 from mho.cli.configs import check_config
 from mho.cli.dry_runs import CheckOption, print_dry_run
@@ -145,6 +150,10 @@ def search(
     directory: DirectoryOption = None,
     data_root: DataRootOption = None,
     weights: WeightsOption = None,
+    max_error: MaxErrorOption = None,
+    mapping_objective: MappingObjectiveOption = None,
+    digital: DigitalOption = None,
+    not_digital: NotDigitalOption = None,
     as_json: JsonOption = False,
     check: CheckOption = False,
 ) -> None:
@@ -163,7 +172,13 @@ def search(
     goal = {"cost_budget": cost_budget, "whole_front": True if whole_front else None, "objective": objective}
     methods = {"method": method, "budget": budget, "batch": proposals, "storage": storage, "trackers": track}
     changes = {**goal, **methods, "start": start}
-    places: dict[str, Any] = {"directory": directory, "data_root": data_root, "weights": weights}
+    rules = read_rules(max_error, mapping_objective, digital, not_digital)
+    places: dict[str, Any] = {
+        "directory": directory,
+        "data_root": data_root,
+        "weights": weights,
+        "accelerator": rules,
+    }
     files = _Files(output, save_agent, explanation)
     settings = files.check(config, changes, places)
     who: dict[str, Any] = {"processes": processes, "ray": ray}
@@ -211,7 +226,7 @@ class _Files:
     agent: Path | None
     explanation: Path | None
 
-    def check(self, config: Path, changes: Mapping[str, Any], places: Mapping[str, Path | None]) -> RunConfig:
+    def check(self, config: Path, changes: Mapping[str, Any], places: Mapping[str, Any]) -> RunConfig:
         """Refuse files that the search reads, and an agent of a method that has none; return the configuration.
 
         Raises:

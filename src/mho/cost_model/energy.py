@@ -22,14 +22,13 @@ from types import MappingProxyType
 
 from mho.cost_model.latency import LayerCost, NetworkCost
 from mho.formats import AJ_PER_UJ
-from mho.hardware.section import to_steps
 from mho.hardware.spec import Accelerator, Encoding
 from mho.mapping.activity import Activity, count_activity
-from mho.mapping.adc_resolution import conversion_bits, layer_hardware
+from mho.mapping.adc_resolution import layer_hardware
 from mho.mapping.layer_mapping import LayerMapping
+from mho.mapping.unit_energies import UnitEnergies
 
 _AJ_PER_PJ = 1_000_000
-_BITS_PER_BYTE = 8
 
 
 class Component(StrEnum):
@@ -129,11 +128,6 @@ def add_energies(energies: Iterable[EnergyBreakdown]) -> EnergyBreakdown:
     return sum(energies, EnergyBreakdown())
 
 
-def conversion_energy_aj(accelerator: Accelerator, encoding: Encoding) -> int | None:
-    """Return the energy of one conversion, aJ; None where it is unspecified."""
-    return accelerator.energy.conversion_aj(conversion_bits(accelerator, encoding))
-
-
 def price_activity(activity: Activity, accelerator: Accelerator, encoding: Encoding) -> EnergyBreakdown:
     """Return what an activity takes, leakage aside.
 
@@ -142,18 +136,17 @@ def price_activity(activity: Activity, accelerator: Accelerator, encoding: Encod
         accelerator: what each thing takes.
         encoding: how weights are held, which an ideal ADC's bits depend on.
     """
-    unit = accelerator.energy
-    conversion = conversion_energy_aj(accelerator, encoding)
+    unit = UnitEnergies.of(accelerator, encoding)
     return _price(
         {
-            Component.CROSSBAR: ((activity.reads, _aj(unit.mvm_pj)), (activity.cell_reads, _aj(unit.cell_read_pj))),
-            Component.ADC: ((activity.conversions, conversion),),
-            Component.DAC: ((activity.driven_rows, _aj(unit.dac_pj)),),
-            Component.WRITE: ((activity.cell_writes, _per_write(accelerator)),),
-            Component.DIGITAL: ((activity.operations, _aj(unit.operation_pj)),),
-            Component.BUFFER: ((activity.buffer_bits, _per_bit(unit.buffer_pj_per_byte)),),
-            Component.INTERCONNECT: ((activity.hop_bits, _per_bit(unit.hop_pj_per_byte)),),
-            Component.MEMORY: ((activity.memory_bits, _per_bit(unit.memory_pj_per_byte)),),
+            Component.CROSSBAR: ((activity.reads, unit.reads), (activity.cell_reads, unit.cell_reads)),
+            Component.ADC: ((activity.conversions, unit.conversions),),
+            Component.DAC: ((activity.driven_rows, unit.driven_rows),),
+            Component.WRITE: ((activity.cell_writes, unit.cell_writes),),
+            Component.DIGITAL: ((activity.operations, unit.operations),),
+            Component.BUFFER: ((activity.buffer_bits, unit.buffer_bits),),
+            Component.INTERCONNECT: ((activity.hop_bits, unit.hop_bits),),
+            Component.MEMORY: ((activity.memory_bits, unit.memory_bits),),
         }
     )
 
@@ -216,17 +209,3 @@ def _price(terms: Mapping[Component, tuple[tuple[int, Decimal | int | None], ...
         else:
             unspecified.append(component)
     return EnergyBreakdown(known, tuple(unspecified))
-
-
-def _aj(picojoules: Decimal | None) -> int | None:
-    return None if picojoules is None else to_steps(picojoules, 6)
-
-
-def _per_write(accelerator: Accelerator) -> Decimal | int | None:
-    """Return what writing one cell takes, aJ, with all pulses of the budget that it takes on average."""
-    once = _aj(accelerator.energy.cell_write_pj)
-    return None if once is None else once * accelerator.pulses_per_cell
-
-
-def _per_bit(picojoules_per_byte: Decimal | None) -> Decimal | None:
-    return None if picojoules_per_byte is None else picojoules_per_byte * _AJ_PER_PJ / _BITS_PER_BYTE

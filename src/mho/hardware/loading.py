@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -110,9 +110,12 @@ def override(
     crossbars: int | None = None,
     placement: Placement | None = None,
     max_error: float | str | None = None,
+    mapping_objective: str | None = None,
+    always_digital: Sequence[str] | None = None,
+    never_digital: Sequence[str] | None = None,
 ) -> Accelerator:
-    """Return the accelerator with other cells, another encoding, placement, number of crossbars or bound on errors;
-    what is None stays.
+    """Return the accelerator with other cells, another encoding, placement, number of crossbars, bound on errors,
+    objective of mappings, or layers that are pinned to a unit; what is None stays.
 
     An encoding becomes the only one that is allowed, and that of the paper's mapping where this has it. Cores
     keep their size, so that their number follows from the crossbars, but for a single crossbar, which is a core; a mesh
@@ -132,11 +135,14 @@ def override(
             )  # fmt: skip
         content["mapping"]["allowed"]["encodings"] = [str(encoding)]
         content["sources"]["mapping.allowed"] = _OVERRIDDEN
-    changes: dict[str, float | str | None] = {
+    changes: dict[str, Any] = {
         "crossbar.cell_bits": cell_bits,
         "mapping.encoding": str(encoding) if encoding in PAPER_ENCODINGS else None,
         "array.placement": None if placement is None else str(placement),
         "mapping.max_error": max_error,
+        "mapping.objective": None if mapping_objective is None else str(mapping_objective),
+        "mapping.always_digital": None if always_digital is None else list(always_digital),
+        "mapping.never_digital": None if never_digital is None else list(never_digital),
     }
     if crossbars is not None and crossbars != accelerator.chip.crossbars:
         changes |= {"chip.crossbars": crossbars, "chip.cores": _count_cores(accelerator, crossbars)}

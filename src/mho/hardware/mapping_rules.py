@@ -14,6 +14,8 @@ from mho.hardware.section import Ratio, Seconds, Section, above_zero
 MAX_RELATIVE_ERROR = 1000
 MAX_SECONDS_ELAPSED = 1_000_000_000_000
 
+LayerName = Annotated[str, Field(min_length=1)]
+
 ErrorBound = Decimal | Literal["auto", "none", "least"]
 """Values of `mapping.max_error`."""
 
@@ -47,14 +49,32 @@ class DigitalLayers(StrEnum):
     """Which layers with weights the digital unit may compute instead of crossbars.
 
     Attributes:
-        NONE: none of them.
+        NONE: none of them; only products of two activations.
         DEPTHWISE: convolutions whose groups have one input channel each, which fill few cells of a crossbar.
         AUTO: any layer.
+        ALWAYS: it computes every layer, whatever that takes.
+        NEVER: no layer, nor products of two activations.
     """
 
     NONE = "none"
     DEPTHWISE = "depthwise"
     AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+class MappingObjective(StrEnum):
+    """Which mapping of a layer is taken, of those that keep the bound on errors.
+
+    Attributes:
+        LATENCY: the fastest.
+        ENERGY: that of the least energy, as far as it is specified.
+        ENERGY_DELAY: that of the least product of both.
+    """
+
+    LATENCY = "latency"
+    ENERGY = "energy"
+    ENERGY_DELAY = "energy-delay"
 
 
 class AllowedMappings(Section):
@@ -112,8 +132,24 @@ class MappingRules(Section):
     digital_layers: DigitalLayers = Field(
         default=DigitalLayers.NONE,
         description="Which layers with weights the best mapping may leave to the digital unit, exactly, where that is "
-        'faster: "none", "depthwise" convolutions, or any ("auto"). Other than "none" needs '
+        'faster: "none", "depthwise" convolutions, or any ("auto"); "always": it computes every layer; "never": no '
+        'layer, nor products of two activations. "depthwise", "auto" and "always" need '
         "digital.operation_latency_us. On a chip whose crossbars hold all tiles, weights lie in crossbars.",
+    )
+    always_digital: tuple[LayerName, ...] = Field(
+        default=(),
+        description="Names of layers that the digital unit computes, whatever digital_layers says and whatever it "
+        "takes. Needs digital.operation_latency_us. A network without such a layer is an error.",
+    )
+    never_digital: tuple[LayerName, ...] = Field(
+        default=(),
+        description="Names of layers that lie in crossbars, whatever digital_layers says. A network without such a "
+        "layer is an error.",
+    )
+    objective: MappingObjective = Field(
+        default=MappingObjective.LATENCY,
+        description="Which of all mappings of a layer is the best: that of the least time, energy, or product of both "
+        '("latency", "energy", "energy-delay"), on one crossbar; energy is what the table [energy] specifies.',
     )
     max_error: Annotated[Ratio, *above_zero(MAX_RELATIVE_ERROR)] | Literal["auto", "none", "least"] = Field(
         default="auto",
@@ -141,6 +177,12 @@ class MappingRules(Section):
         if self.allows_paper or not set(PAPER_ENCODINGS) & set(self.allowed.encodings):
             return self
         raise ValueError(f"encoding is {self.encoding.value!r}, which mapping.allowed.encodings does not name")
+
+    @model_validator(mode="after")
+    def _check_pins(self) -> MappingRules:
+        if twice := sorted({*self.always_digital} & {*self.never_digital}):
+            raise ValueError(f"{twice[0]!r} stands in always_digital and in never_digital")
+        return self
 
     @property
     def allows_paper(self) -> bool:

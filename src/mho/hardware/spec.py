@@ -29,7 +29,7 @@ from mho.hardware.converters import MAX_LATENCY_US, MAX_LINES, ConversionTime, C
 from mho.hardware.energy import Area, Endurance, Energy
 from mho.hardware.mapping_rules import MAX_RELATIVE_ERROR as MAX_RELATIVE_ERROR
 from mho.hardware.mapping_rules import PAPER_ENCODINGS as PAPER_ENCODINGS
-from mho.hardware.mapping_rules import DigitalLayers, ErrorBound, MappingRules
+from mho.hardware.mapping_rules import DigitalLayers, ErrorBound, MappingObjective, MappingRules
 from mho.hardware.mapping_rules import Encoding as Encoding
 from mho.hardware.section import Microseconds, Section, to_steps
 from mho.hardware.write_verify import WriteVerify
@@ -126,10 +126,18 @@ class Accelerator(Section, Tabular):
 
     @model_validator(mode="after")
     def _check_digital_layers(self) -> Accelerator:
-        if self.mapping.digital_layers is not DigitalLayers.NONE and self.digital.is_ideal:
+        rules, names = self.mapping, ", ".join(self.mapping.always_digital)
+        is_used = rules.digital_layers not in (DigitalLayers.NONE, DigitalLayers.NEVER)
+        if self.digital.is_ideal and (is_used or names):
+            told = f'mapping.digital_layers is "{rules.digital_layers}"' if is_used else f"{names} is always_digital"
+            raise ValueError(f"{told}, and digital.operation_latency_us does not say what that takes")
+        return self
+
+    @model_validator(mode="after")
+    def _check_objective(self) -> Accelerator:
+        if self.mapping.objective is not MappingObjective.LATENCY and not self.energy.is_specified:
             raise ValueError(
-                f'mapping.digital_layers is "{self.mapping.digital_layers}", and digital.operation_latency_us does not '
-                "say what that takes"
+                f'mapping.objective is "{self.mapping.objective}", and the table [energy] specifies no energy'
             )
         return self
 

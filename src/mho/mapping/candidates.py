@@ -26,12 +26,28 @@ from mho.mapping.tiling import (
     count_row_reads,
     count_row_tiles,
 )
+from mho.mapping.unit_energies import UnitEnergies
 from mho.mapping.windows import WindowTable
 
 Array = NDArray[np.int64]
 Times = NDArray[np.float64]
 
 _NONE = np.zeros((), dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Weighing:
+    """What candidates are compared by where not by time: weighted sums of both.
+
+    Attributes:
+        units: unit energies.
+        time: of a unit of the prices' time.
+        energy: of an attojoule.
+    """
+
+    units: UnitEnergies
+    time: float
+    energy: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +68,7 @@ class Candidates:
         corrections: int64 [M], columns of ones that one position takes.
         most_groups: int64 [N, M], groups that may share a tile so that the error stays within its bound, 0 where not
             one does; None: no bound.
+        weighing: what counts instead of time; None: time.
     """
 
     table: WindowTable
@@ -67,6 +84,7 @@ class Candidates:
     cols_per_position: Array
     corrections: Array
     most_groups: Array | None = None
+    weighing: Weighing | None = None
 
     @cached_property
     def passes(self) -> Array:
@@ -118,6 +136,35 @@ class Candidates:
         """Count one pass over the tiles of matrices [rows, cols], as `mho.mapping.layer_mapping.count_tiling` does."""
         return count_tiling(groups, per_tile, rows, cols, self.accelerator, self.rows_at_once, self.encoding)
 
+    def weigh(self, groups: int, per_tile: Array, rows: Array, cols: Array) -> tuple[Array | Times, Array | Times]:
+        """Return what writing all tiles of matrices [rows, cols] and one pass over them count."""
+        counts = self.count_tiling(groups, per_tile, rows, cols)
+        writing = self.prices.writing_ps(counts, is_stored_dynamically=self.is_stored_dynamically)
+        reading = self.prices.reading_ps(counts)
+        if self.weighing is None:
+            return writing, reading
+        units, full, rest = self.weighing.units, groups // per_tile, groups % per_tile
+        cells = rows * cols * (full * per_tile**2 + rest**2)
+        driven = rows * groups * np.where(per_tile > 1, 1, count_col_tiles(cols, self.accelerator.crossbar))
+        # A row's input bits come from a buffer once: so many a pass as the DAC takes.
+        bits = driven * self.accelerator.converters.dac_bits // count_input_rows(self.encoding)
+        spent = units.weigh(
+            reads=counts.mvms,
+            cell_reads=cells,
+            driven_rows=driven,
+            conversions=counts.operations,
+            operations=counts.operations,
+            buffer_bits=bits,
+        )
+        stored = cells * self.accelerator.crossbar.cell_bits
+        times = self.prices.batch if self.is_stored_dynamically else 1
+        written = times * units.weigh(cell_writes=cells, memory_bits=0 if self.is_stored_dynamically else stored)
+        weighing, batch = self.weighing, self.prices.batch
+        return (
+            writing * weighing.time + written * weighing.energy,
+            reading * weighing.time + spent * (weighing.energy * batch),
+        )
+
     def efforts(self) -> Times:
         """Return float64 [N, M]: cells of one channel and output, times what a full tile costs: less is better."""
         crossbar = self.accelerator.crossbar
@@ -160,8 +207,10 @@ class Cheapest:
 
 def find_cheapest(candidates: Candidates, rows: Array, cols: Array, groups: int) -> Cheapest:
     """Find the cheapest candidates of all pieces rows [inputs, M] x cols [outputs, M], for `groups` groups."""
-    found = _find_tiled(candidates, rows, cols, groups)
+    found = _find_tiled(candidates, rows, cols, groups) if candidates.weighing is None else None
     rows, cols = np.broadcast_arrays(rows[:, None], cols[None])
+    if found is None:
+        found = _find_packed(candidates, rows, cols, groups, np.ones_like(rows))
     for per_tile in candidates.groups_per_tile(rows, cols, groups):
         found = found.or_better(_find_packed(candidates, rows, cols, groups, per_tile))
     return found
@@ -183,12 +232,10 @@ def _find_tiled(candidates: Candidates, rows: Array, cols: Array, groups: int) -
 
 def _find_packed(candidates: Candidates, rows: Array, cols: Array, groups: int, per_tile: Array) -> Cheapest:
     """Several groups share a tile."""
-    counts = candidates.count_tiling(groups, per_tile, rows, cols)
-    writing = candidates.prices.writing_ps(counts, is_stored_dynamically=candidates.is_stored_dynamically)
-    return _find_least(candidates, writing, candidates.prices.reading_ps(counts), per_tile)
+    return _find_least(candidates, *candidates.weigh(groups, per_tile, rows, cols), per_tile)
 
 
-def _find_least(candidates: Candidates, writing: Array, reading: Array, per_tile: Array) -> Cheapest:
+def _find_least(candidates: Candidates, writing: Array | Times, reading: Array | Times, per_tile: Array) -> Cheapest:
     """Take the least of writing + reading * passes, [..., M] each, for each number of input slices."""
     shape = (len(candidates.input_slices), *writing.shape[:-1])
     found = Cheapest(np.empty(shape), np.empty(shape, dtype=np.int64), np.empty(shape, dtype=np.int64))

@@ -14,12 +14,14 @@ from mho.errors import MappingError
 from mho.hardware.mapping_rules import ErrorBound
 from mho.hardware.spec import PAPER_ENCODINGS, Accelerator, Encoding
 from mho.mapping.adc_resolution import layer_hardware
-from mho.mapping.best_mapping import MappingChoice, choose_mapping
+from mho.mapping.best_mapping import choose_mapping
 from mho.mapping.event_counts import UnitTimes
 from mho.mapping.layer_mapping import LayerMapping, MappingModel, Range
 from mho.mapping.layer_search import Piece
+from mho.mapping.mapping_choice import MappingChoice
 from mho.mapping.output_error import error_bound, mapping_error
 from mho.mapping.paper_mapping import plan_layer
+from mho.mapping.unit_energies import price_mapping
 from mho.network.layers import MvmLayer
 from mho.policy import BitWidths
 
@@ -45,6 +47,7 @@ class Alternative:
         reason: why there is none, or nothing.
         error: that it is predicted to cause at the layer's output (`mho.mapping.output_error`); None where there is no
             mapping.
+        energy_aj: its energy for a batch, aJ; None where there is no mapping, or the accelerator specifies none.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Alternative:
     time_ps: int | None
     reason: str = ""
     error: float | None = None
+    energy_aj: float | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,8 @@ class Explanation:
         stack: names of the other layers that are written at once with it.
         saved_ps: what this saves of the time of all of them, ps: it makes up for a mapping that is slower by itself.
         error: that the mapping is predicted to cause at the layer's output; 0 where nothing that is modelled does.
-        bound: on that error; None: none.
+        bound: on that error, 0: as little as may be; None: none.
+        energy_aj: the mapping's energy for a batch, aJ; None where the accelerator specifies none.
     """
 
     mapping: LayerMapping
@@ -75,6 +80,7 @@ class Explanation:
     saved_ps: int = 0
     error: float = 0.0
     bound: float | None = None
+    energy_aj: float | None = None
 
     @property
     def keeps_bound(self) -> bool:
@@ -87,7 +93,8 @@ class Explanation:
         for number, one in enumerate(self.alternatives):
             if one.name == BY_ITSELF and one.mapping is not None and one.time_ps is not None:
                 others = (*self.alternatives[:number], *self.alternatives[number + 1 :])
-                return Explanation(one.mapping, one.time_ps, others, error=one.error or 0.0, bound=self.bound)
+                error, energy = one.error or 0.0, one.energy_aj
+                return Explanation(one.mapping, one.time_ps, others, error=error, bound=self.bound, energy_aj=energy)
         return None
 
     @property
@@ -136,9 +143,11 @@ def explain_mapping(
     variants = _Variants(mapping.layer, mapping.bits, accelerator, batch)
     found = list(variants.beside_paper(mapping) if model is MappingModel.PAPER else variants.beside_best(mapping))
     error, bound = mapping_error(mapping, accelerator), error_bound(layer_hardware(accelerator, mapping.bits))
-    if shared_time_ps is None:
-        return Explanation(mapping, variants.time_ps(mapping), tuple(found), error=error, bound=bound)
-    return Explanation(mapping, shared_time_ps, (variants.best(BY_ITSELF), *found), error=error, bound=bound)
+    if shared_time_ps is not None:
+        found = [variants.best(BY_ITSELF), *found]
+    time_ps = variants.time_ps(mapping) if shared_time_ps is None else shared_time_ps
+    energy_aj = variants.energy_aj(mapping, time_ps)
+    return Explanation(mapping, time_ps, tuple(found), error=error, bound=bound, energy_aj=energy_aj)
 
 
 def find_baselines(layer: MvmLayer, bits: BitWidths, accelerator: Accelerator, *, batch: int = 1) -> Baselines:
@@ -168,6 +177,11 @@ class _Variants:
     def time_ps(self, mapping: LayerMapping) -> int:
         prices = UnitTimes.of(layer_hardware(self.accelerator, self.bits), mapping.encoding, self.batch)
         return prices.time_ps(mapping.counts, is_stored_dynamically=self.layer.is_stored_dynamically)
+
+    def energy_aj(self, mapping: LayerMapping, time_ps: int) -> float | None:
+        if not self.accelerator.energy.is_specified:
+            return None
+        return price_mapping(mapping, layer_hardware(self.accelerator, self.bits), time_ps, batch=self.batch)
 
     def beside_best(self, mapping: LayerMapping) -> Iterator[Alternative]:
         """Yield what the best mapping was chosen over."""
@@ -240,7 +254,8 @@ class _Variants:
             mapping = make()
         except MappingError as error:
             return Alternative(name, None, None, error.what)
-        return Alternative(name, mapping, self.time_ps(mapping), error=mapping_error(mapping, self.accelerator))
+        off, time_ps = mapping_error(mapping, self.accelerator), self.time_ps(mapping)
+        return Alternative(name, mapping, time_ps, error=off, energy_aj=self.energy_aj(mapping, time_ps))
 
 
 def _in_words(encoding: Encoding) -> str:

@@ -7,10 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from mho.errors import MappingError
+from mho.hardware.mapping_rules import DigitalLayers
 from mho.hardware.spec import Accelerator
 from mho.mapping.adc_resolution import layer_hardware
-from mho.mapping.best_mapping import MappingChoice
+from mho.mapping.best_mapping import make_choice
+from mho.mapping.digital_layers import check_pins, rules_of
 from mho.mapping.layer_mapping import LayerMapping, MappingModel
+from mho.mapping.mapping_choice import MappingChoice
 from mho.mapping.paper_mapping import plan_allowed
 from mho.mapping.stacks import Axis, StackSlot, StackSpace, StackTimes, choose_stacks
 from mho.network.layers import MvmLayer
@@ -69,8 +72,9 @@ class NetworkMapping:
         return tuple(other for other in later if self.placements[other].writer == number)
 
 
-KnownChoices = dict[tuple[MvmLayer, int, int | None], MappingChoice]
-"""Choices of layers without names at bits of weights and of ADCs, of one accelerator and batch."""
+KnownChoices = dict[tuple[MvmLayer, int, int | None, DigitalLayers], MappingChoice]
+"""Choices of layers without names at bits of weights and of ADCs and under a rule of the digital unit, of one
+accelerator and batch."""
 
 
 def map_network(
@@ -121,6 +125,7 @@ def map_layers(
     Raises:
         MappingError: a layer cannot be mapped; says which.
     """
+    check_pins((layer.name for layer in layers), accelerator)
     mapped = _map_each(layers, widths, accelerator, model, batch, given or {}, {} if choices is None else choices)
     own = [Placement(number) for number in range(len(layers))]
     if model is MappingModel.PAPER or not accelerator.mapping.allowed.shared_writes or len(layers) < 2:
@@ -190,12 +195,12 @@ def map_alone(
 ) -> MappedLayer:
     """Map one layer by itself; arguments and errors are those of `map_network`."""
     with naming_layer(layer.name):
-        hardware = layer_hardware(accelerator, bits)
+        hardware = layer_hardware(rules_of(accelerator, layer.name), bits)
         if model is MappingModel.PAPER:
             return MappedLayer(plan_allowed(layer, bits, hardware), None)
-        key = layer.without_name(), bits.weight_bits, bits.adc_bits
+        key = layer.without_name(), bits.weight_bits, bits.adc_bits, hardware.mapping.digital_layers
         if key not in choices:
-            choices[key] = MappingChoice(layer, bits.weight_bits, hardware, batch)
+            choices[key] = make_choice(layer, bits.weight_bits, hardware, batch)
         return MappedLayer(replace(choices[key].mapping(bits), layer=layer), choices[key])
 
 

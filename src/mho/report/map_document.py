@@ -144,6 +144,8 @@ class AlternativeRow(FrozenModel):
     """Its time over that of the layer's mapping."""
     error: float | None
     """Error that it is predicted to cause at the output, RMS over the standard deviation of the exact output."""
+    energy_nj: float | None = None
+    """Energy of one sample, as far as it is specified, nJ."""
 
     @classmethod
     def of(cls, alternative: Alternative, layer: LayerMap, batch: int) -> AlternativeRow:
@@ -158,6 +160,7 @@ class AlternativeRow(FrozenModel):
             latency_us=None if time is None else to_microseconds(time) / batch,
             ratio=layer.explanation.ratio(alternative),
             error=alternative.error,
+            energy_nj=_to_nanojoules(alternative.energy_aj, batch),
         )
 
 
@@ -211,6 +214,8 @@ class LayerMapRow(FrozenModel):
     """Time of one sample, us."""
     bound_us: float
     """What no exact mapping of this kind can beat, us; reads alone where a write may be shared."""
+    energy_nj: float | None = None
+    """Energy of one sample on one crossbar, as far as it is specified, nJ; null: none is."""
     error: float
     """Error predicted at the output, RMS over the standard deviation of the exact output; 0 where all is ideal."""
     max_error: float | None
@@ -256,6 +261,7 @@ class LayerMapRow(FrozenModel):
             operations=mapping.counts.operations,
             latency_us=to_microseconds(layer.cost.latency_ps) / batch,
             bound_us=to_microseconds(layer.bound.latency_ps) / batch,
+            energy_nj=_to_nanojoules(layer.explanation.energy_aj, batch),
             error=layer.explanation.error,
             max_error=layer.explanation.bound,
             cells=layer.cells.all,
@@ -316,3 +322,7 @@ class MapDocument(FrozenModel):
             utilization=network_map.cells.utilization,
             layers=tuple(LayerMapRow.of(one, accelerator, batch) for one in layers),
         )
+
+
+def _to_nanojoules(attojoules: float | None, batch: int) -> float | None:
+    return None if attojoules is None else attojoules / batch / 1e9

@@ -31,7 +31,7 @@ from mho.report.map_words import (
 )
 from mho.terminal import Console, Text
 
-_DISPENSABLE = ("next best", "cells", "encoding", "x bound", "mapping")
+_DISPENSABLE = ("next best", "cells", "encoding", "x bound", "nJ", "mapping")
 _COMPARED = ("mapping", "their tiles", "their MVMs", "tiles", "MVMs")
 """Columns that a narrow terminal does without, the first one first."""
 _NAME_LINE, _MAPPING_LINE = 1000, 52
@@ -63,6 +63,7 @@ def print_map(console: Console, network_map: NetworkMap, title: str) -> None:
             tuple(_ms(layer.cost.latency_ps, batch) for layer in layers),
             _ms(network_map.latency_ps, batch),
         ),
+        *_energies(network_map),
         *_errors(network_map),
         Column("x bound", tuple(f"{layer.over_bound:.2f}" for layer in layers), _over_bound(network_map)),
         Column("cells", tuple(_share(layer) for layer in layers), f"{network_map.cells.utilization:.1%}"),
@@ -156,6 +157,27 @@ def _errors(network_map: NetworkMap) -> list[Column]:
     return [Column("error", tuple(f"{error:.3f}" for error in errors))] if any(errors) else []
 
 
+def _energies(network_map: NetworkMap) -> list[Column]:
+    """Return the column of energies, where the accelerator specifies any."""
+    energies = [layer.explanation.energy_aj for layer in network_map.layers]
+    if None in energies:
+        return []
+    known, batch = [energy for energy in energies if energy is not None], network_map.batch
+    return [Column("nJ", tuple(_nj(energy, batch) for energy in known), _nj(sum(known), batch))]
+
+
+def _alternative_energies(layer: LayerMap, others: list[Alternative], batch: int) -> list[Column]:
+    """Return the column of energies of a mapping and its alternatives, where there are any."""
+    energies = [layer.explanation.energy_aj, *(one.energy_aj for one in others)]
+    if not any(energies):
+        return []
+    return [Column("nJ", tuple("-" if energy is None else _nj(energy, batch) for energy in energies))]
+
+
+def _nj(attojoules: float, batch: int) -> str:
+    return f"{attojoules / batch / 1e9:,.3f}"
+
+
 def _print_errors(console: Console, network_map: NetworkMap) -> None:
     """Say what errors are, and which layers do not keep their bound."""
     explained = {layer.name: layer.explanation for layer in network_map.layers}
@@ -197,6 +219,7 @@ def _print_choice(console: Console, layer: LayerMap, batch: int) -> None:
         Column("MVMs", (f"{layer.mapping.mvms:,}", *(_mvms(one) for one in others))),
         Column("ms", (_ms(explanation.time_ps, batch), *_times(others, batch)[0])),
         Column("ratio", ("1.00", *("-" if ratio is None else f"{ratio:.2f}" for ratio in ratios))),
+        *_alternative_energies(layer, others, batch),
         *_alternative_errors(layer, others),
         Column(
             "mapping",

@@ -21,18 +21,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.errors import ScheduleError
+from mho.hardware.mapping_rules import MappingObjective
 from mho.hardware.spec import Accelerator, Encoding
 from mho.mapping.adc_resolution import layer_hardware
-from mho.mapping.best_mapping import MappingChoice
-from mho.mapping.candidates import Candidates
+from mho.mapping.best_mapping import make_choice
+from mho.mapping.candidates import Candidates, Weighing
 from mho.mapping.encoding import count_digital_sums
 from mho.mapping.event_counts import UnitTimes
 from mho.mapping.layer_mapping import LayerMapping, MappingModel, Range, count_tiling
 from mho.mapping.layer_search import Piece
+from mho.mapping.mapping_choice import MappingChoice
 from mho.mapping.output_error import limit_errors, weigh_errors
 from mho.mapping.paper_mapping import plan_allowed
 from mho.mapping.slicing import ceil_divide, count_input_slices
 from mho.mapping.tiling import count_conversion_rounds
+from mho.mapping.unit_energies import UnitEnergies
 from mho.mapping.windows import AnyWindow, PositionGrid, Stationary, Window
 from mho.network.layers import MvmLayer
 from mho.pareto import pareto_front
@@ -110,6 +113,8 @@ def list_chip_options(
 ) -> tuple[LayerMapping, ...]:
     """List the mappings of one layer that no other beats in crossbars and in the time of all windows at once.
 
+    Under another `mapping.objective` than the latency, those that no other beats in crossbars and in that.
+
     Args:
         layer: the logical layer.
         bits: weight and activation bits.
@@ -126,7 +131,7 @@ def list_chip_options(
     accelerator = layer_hardware(accelerator, bits)
     if model is MappingModel.PAPER:
         return (plan_allowed(layer, bits, accelerator),)
-    choice = MappingChoice(layer, bits.weight_bits, accelerator, batch=1)
+    choice = make_choice(layer, bits.weight_bits, accelerator)
     encodings = accelerator.mapping.allowed.encodings
     found = [
         options
@@ -136,7 +141,7 @@ def list_chip_options(
     found = _within_bound(found, choice.bound)
     columns = np.concatenate([options.columns() for options in found], axis=1)
     places = np.concatenate([np.full(len(options.candidate), number) for number, options in enumerate(found)])
-    kept = pareto_front(*columns)
+    kept = _list_best(found, columns)
     mappings = []
     for place in kept:
         options, number = found[places[place]], int(columns[-2, place])
@@ -185,6 +190,7 @@ class _Options:
         slices_at_once: input slices side by side.
         candidate, groups_per_tile: which way.
         errors: float64 [options], that each causes at the layer's output; None where there is no bound on them.
+        costs: float64 [options], what `mapping.objective` makes least instead of work; None where it is that.
     """
 
     encoding: Encoding
@@ -195,10 +201,11 @@ class _Options:
     candidate: Array
     groups_per_tile: Array
     errors: NDArray[np.float64] | None
+    costs: NDArray[np.float64] | None
 
     def take(self, kept: NDArray[np.bool_]) -> _Options:
         """Return some of them."""
-        errors = None if self.errors is None else self.errors[kept]
+        errors, costs = (None if values is None else values[kept] for values in (self.errors, self.costs))
         return _Options(
             self.encoding,
             self.crossbars[kept],
@@ -208,6 +215,7 @@ class _Options:
             self.candidate[kept],
             self.groups_per_tile[kept],
             errors,
+            costs,
         )
 
     def columns(self) -> Array:
@@ -243,7 +251,42 @@ def _list_options(
         work_ps = window_ps * candidates.table.num_windows[candidates.shape]
         errors = None if choice.bound is None else choice.errors(encoding, bits.act_bits, per_tile)
         candidate, slices = np.arange(len(rows)), candidates.slices_at_once
-        yield _Options(encoding, tiling.tiles, work_ps, height, slices, candidate, per_tile, errors).take(kept)
+        costs = _weigh(choice, bits, candidates, per_tile, rows, cols, work_ps, extra)
+        yield _Options(encoding, tiling.tiles, work_ps, height, slices, candidate, per_tile, errors, costs).take(kept)
+
+
+def _weigh(
+    choice: MappingChoice,
+    bits: BitWidths,
+    candidates: Candidates,
+    per_tile: Array,
+    rows: Array,
+    cols: Array,
+    work_ps: Array,
+    operations: int,
+) -> NDArray[np.float64] | None:
+    """Return what `mapping.objective` makes least, of one input without leakage; None where it is the time."""
+    accelerator = candidates.accelerator
+    objective = accelerator.mapping.objective
+    if objective is MappingObjective.LATENCY:
+        return None
+    units = UnitEnergies.of(accelerator, candidates.encoding)
+    priced = replace(candidates, weighing=Weighing(units, 0.0, 1.0))
+    writing, reading = priced.weigh(choice.groups, per_tile, rows, cols)
+    passes = candidates.passes[choice.number_of_slices(bits.act_bits)]
+    energy = reading * passes + units.weigh(operations=operations)
+    if candidates.is_stored_dynamically:
+        energy = energy + writing * candidates.kinds
+    return np.asarray(energy if objective is MappingObjective.ENERGY else energy * work_ps, dtype=np.float64)
+
+
+def _list_best(found: list[_Options], columns: Array) -> Array:
+    """Return the places of the options that no other beats in crossbars and in time, or in what the objective says."""
+    if any(options.costs is None for options in found):
+        return pareto_front(*columns)
+    costs = np.concatenate([options.costs for options in found if options.costs is not None])
+    kept = pareto_front(columns[0], costs, *columns[1:])
+    return kept[pareto_front(*columns[:, kept])]  # of those, more crossbars take less time
 
 
 def _within_bound(found: list[_Options], bound: float | None) -> list[_Options]:

@@ -13,9 +13,11 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from mho.cost_model.energy import EnergyBreakdown, price_layer, price_leakage
+from mho.hardware.mapping_rules import DigitalLayers
 from mho.hardware.spec import Accelerator
 from mho.mapping.activity import Activity, count_reading, count_writing
 from mho.mapping.best_mapping import choose_mapping
+from mho.mapping.digital_layers import must_be_digital, rules_of
 from mho.mapping.layer_mapping import LayerMapping, MappingModel
 from mho.mapping.paper_mapping import plan_allowed
 from mho.network.layers import MvmLayer
@@ -75,7 +77,7 @@ class ReloadCosts:
     ) -> None:
         self._layers, self._options, self._accelerator, self._model = layers, options, accelerator, model
         self._with_energy = with_energy
-        self._mapped: dict[tuple[MvmLayer, BitWidths, bool], _MappedLayer] = {}
+        self._mapped: dict[tuple[MvmLayer, BitWidths, bool, DigitalLayers], _MappedLayer] = {}
         self._plans: KnownOptions = {}
 
     def cost(self, policy: Policy) -> ReloadCost:
@@ -114,10 +116,10 @@ class ReloadCosts:
         return plans
 
     def _map(self, layer: MvmLayer, bits: BitWidths, fewest: bool) -> _MappedLayer:
-        key = layer.without_name(), bits, fewest
+        hardware = rules_of(self._accelerator, layer.name)
+        key = layer.without_name(), bits, fewest, hardware.mapping.digital_layers
         if key not in self._mapped:
-            hardware = self._accelerator
-            if fewest:
+            if fewest and not must_be_digital(layer, hardware):
                 found = self._options.options(layer.name, bits).layers[0].mapping
                 assert found is not None, "options are made from mappings"
                 mapping = found

@@ -16,6 +16,8 @@ from functools import cached_property
 
 from mho.hardware.spec import Accelerator
 from mho.mapping.activity import Activity, count_reading, count_writing
+from mho.mapping.best_mapping import choose_mapping
+from mho.mapping.digital_layers import must_be_digital
 from mho.mapping.layer_mapping import DEFAULT_MODEL, LayerMapping, MappingModel
 from mho.mapping.network_mapping import NetworkMapping, map_network
 from mho.network.layers import MvmLayer
@@ -122,6 +124,10 @@ def schedule_network_reload(
     check_layers(table, batch)
     found: list[NetworkMapping | Sequence[LayerMapping]] = [map_network(table, policy, accelerator, model, batch=batch)]
     fewest = fewest or [list_chip_options(layer, policy[layer.name], accelerator, model)[0] for layer in table]
+    fewest = [
+        choose_mapping(one.layer, one.bits, accelerator) if must_be_digital(one.layer, accelerator) else one
+        for one in fewest
+    ]
     if accelerator.chip.crossbars > 1 and model is not MappingModel.PAPER:
         found.append(fewest)
     minimal = sum(mapping.tiles for mapping in fewest)

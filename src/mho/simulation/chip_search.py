@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cache, cached_property
 
-from mho.errors import ScheduleError
+from mho.errors import MappingError, ScheduleError
 from mho.scheduling.bottleneck import bound_transfers
 from mho.scheduling.chip_schedule import ChipDemand, ChipSchedule
 from mho.scheduling.duplication import Objective
@@ -103,6 +103,13 @@ def find_schedule(
     """
     if not demand.is_held:
         return demand.schedule_reload(batch)
+    if names := demand.accelerator.mapping.always_digital:
+        raise MappingError(
+            f"{names[0]} is to be computed by the digital unit, and the crossbars hold all tiles",
+            where="mapping.always_digital",
+            expected="a chip whose tiles are rewritten: where weights stay, layers with weights lie in crossbars",
+            hint="take fewer crossbars, or leave the layer in them",
+        )
     if not simulate:
         return demand.schedule(objective, batch)
     return simulate_best(demand, objective, batch=batch, with_spans=with_spans)

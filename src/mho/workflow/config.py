@@ -6,6 +6,7 @@ Paths in the file are relative to the file, except the run directory, which is r
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,7 +18,7 @@ from mho.evaluation.accuracy import AccuracyOf
 from mho.frozen_model import FrozenModel
 from mho.hardware.array import MAX_READS
 from mho.hardware.chip import MAX_CROSSBARS
-from mho.hardware.spec import MAX_RELATIVE_ERROR, PAPER_ENCODINGS, Encoding
+from mho.hardware.mapping_rules import MAX_RELATIVE_ERROR, PAPER_ENCODINGS, Encoding, LayerName, MappingObjective
 from mho.mapping.layer_mapping import DEFAULT_MODEL, MappingModel
 from mho.policy import Policy
 from mho.quantization.devices import PATTERN as DEVICES_PATTERN
@@ -83,6 +84,12 @@ class AcceleratorSettings(FrozenModel):
     max_error: Annotated[float, Field(gt=0, le=MAX_RELATIVE_ERROR)] | Literal["none", "auto", "least"] | None = None
     """Instead of the description's `mapping.max_error`: how much error a mapping may cause at a layer's output. Left
     out: the description's; where that is "auto" and hardware is not exact, the run chooses it."""
+    mapping_objective: MappingObjective | None = None
+    """Instead of the description's `mapping.objective`: which mapping of a layer is the best."""
+    always_digital: tuple[LayerName, ...] | None = None
+    """Instead of the description's: layers that the digital unit computes."""
+    never_digital: tuple[LayerName, ...] | None = None
+    """Instead of the description's: layers that lie in crossbars."""
     mapping: MappingModel = DEFAULT_MODEL
     """`best`: the cheapest exact mapping of each layer that the accelerator allows; `paper`: that of arXiv
     2601.21737."""
@@ -94,6 +101,10 @@ class AcceleratorSettings(FrozenModel):
                 f"the paper's mapping has no encoding {self.encoding!s}; it has {', '.join(PAPER_ENCODINGS)}, "
                 "and mapping = 'best' has all"
             )
+        rules = "max_error", "mapping_objective", "always_digital", "never_digital"
+        given = [key for key in rules if getattr(self, key) is not None]
+        if self.mapping is MappingModel.PAPER and given:
+            raise ValueError(f"{given[0]} is a rule of mapping = 'best', and the mapping is the paper's")
         return self
 
 
@@ -343,8 +354,11 @@ def load_config(
     data_root: Path | None = None,
     weights: Path | None = None,
     policy: Path | None = None,
+    accelerator: Mapping[str, Any] | None = None,
 ) -> RunConfig:
     """Read a run's TOML file; what is given beside it goes before what the file says.
+
+    `accelerator` holds keys of the file's table [accelerator]; None leaves one as it is in the file.
 
     A policy takes the place of the file's search: of its table only `objective` and `allowed_drop_points` are left.
 
@@ -362,6 +376,9 @@ def load_config(
     ):
         if value is not None and isinstance(content.get(section, {}), dict):
             content.setdefault(section, {})[key] = str(value.absolute())
+    given = {key: value for key, value in (accelerator or {}).items() if value is not None}
+    if given and isinstance(content.get("accelerator"), dict):
+        content["accelerator"] |= given
     search = content.get("search", {})
     if policy is not None and isinstance(search, dict):
         kept = {key: value for key, value in search.items() if key in ("objective", "allowed_drop_points")}

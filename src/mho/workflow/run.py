@@ -149,9 +149,11 @@ def load_material(config: RunConfig) -> Material:
         cell_bits=settings.cell_bits,
         encoding=settings.encoding,
         crossbars=settings.crossbars,
+        max_error=settings.max_error,
+        mapping_objective=settings.mapping_objective,
+        always_digital=settings.always_digital,
+        never_digital=settings.never_digital,
     )
-    if settings.max_error is not None:
-        accelerator = accelerator.with_max_error(settings.max_error)
     dataset = load_dataset(config.data, np.random.default_rng(derive_seed(config.run.seed, "splits")))
     return Material(
         dataset.unnormalized(),

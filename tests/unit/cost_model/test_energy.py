@@ -5,16 +5,16 @@ from mho.cost_model.energy import (
     Component,
     EnergyBreakdown,
     add_energies,
-    conversion_energy_aj,
     energy_network,
     price_activity,
     price_leakage,
 )
 from mho.cost_model.latency import cost_network
 from mho.hardware.loading import load_accelerator
-from mho.hardware.spec import Encoding
+from mho.hardware.spec import Accelerator, Encoding
 from mho.mapping.activity import Activity
 from mho.mapping.layer_mapping import MappingModel
+from mho.mapping.unit_energies import UnitEnergies
 from mho.network.layers import MvmLayer
 from mho.policy import BitWidths, Policy
 
@@ -38,6 +38,10 @@ ACTIVITY = Activity(2, 1000, 30, 40, 500, 60, 80, 160, 8)
 def energy_of(layer, bits, hardware, *, batch=1, model=MappingModel.PAPER):
     policy = Policy.uniform([layer.name], BitWidths.parse(bits))
     return energy_network(cost_network([layer], policy, hardware, model=model, batch=batch), hardware)
+
+
+def conversion_aj(hardware: Accelerator, encoding: Encoding) -> object:
+    return UnitEnergies.of(hardware, encoding).conversions
 
 
 def test_an_mvm_of_puma_takes_what_its_paper_says():
@@ -137,17 +141,17 @@ def test_one_of_two_ways_to_tell_a_component_is_enough():
 def test_an_ideal_adc_is_taken_to_have_the_bits_that_its_rows_need():
     """256 rows of 4-bit cells with a 1-bit DAC: 12 bits, 18 pJ at 1 V; differential rows: half of them and a sign."""
     sizes = {"rows": 256, "cols": 256, "cell_bits": 4, "energy": {"adc_supply_v": 1}}
-    assert conversion_energy_aj(make_accelerator(**sizes), COLUMNS) == 17_977_216
-    assert conversion_energy_aj(make_accelerator(**sizes), Encoding.DIFFERENTIAL_ROWS) == 17_977_216
+    assert conversion_aj(make_accelerator(**sizes), COLUMNS) == 17_977_216
+    assert conversion_aj(make_accelerator(**sizes), Encoding.DIFFERENTIAL_ROWS) == 17_977_216
     eight = make_accelerator(**sizes, adc_bits=8)
-    assert conversion_energy_aj(eight, COLUMNS) == 865_536
+    assert conversion_aj(eight, COLUMNS) == 865_536
 
 
 def test_fewer_active_rows_need_fewer_bits_of_an_ideal_adc():
     hardware = make_accelerator(
         rows=256, cols=256, cell_bits=4, crossbar={"active_rows": 16}, energy={"adc_pj_per_bit": 1}
     )
-    assert conversion_energy_aj(hardware, COLUMNS) == 8_000_000  # 16 * 15 = 240
+    assert conversion_aj(hardware, COLUMNS) == 8_000_000  # 16 * 15 = 240
 
 
 def test_time_and_energy_of_conversion_are_those_of_the_bits_of_a_calibrated_adc():
