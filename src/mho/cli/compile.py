@@ -34,7 +34,7 @@ from mho.network.graph import Network
 from mho.network.loading import check_file_is_there, load_file
 from mho.policy import Policy
 from mho.program.disassembly import summarize
-from mho.program.program import Program
+from mho.program.program import ABOVE_BOUND, Program
 from mho.scheduling.duplication import Objective
 from mho.simulation.reloaded_timing import ReloadedTiming
 
@@ -107,9 +107,17 @@ def compile_model(
     instructions = summarize(program).instructions
     layers = len(program.layers)
     counts = f"{plural(layers, 'layer')}, {plural(instructions, 'instruction')}, {size_bytes / 1e6:,.1f} MB"
+    above = dict(program.metadata.get(ABOVE_BOUND, {}))
     print_done(
-        f"{output}: {counts}\n{_tell(figures)}",
-        {"output": str(output), "size_bytes": size_bytes, "layers": layers, "instructions": instructions, **figures},
+        f"{output}: {counts}\n{_tell(figures)}{_tell_above(above)}",
+        {
+            "output": str(output),
+            "size_bytes": size_bytes,
+            "layers": layers,
+            "instructions": instructions,
+            **figures,
+            **({ABOVE_BOUND: above} if above else {}),
+        },
         as_json=as_json,
     )
 
@@ -151,6 +159,18 @@ def _describe(program: Program) -> dict[str, Any]:
         "writes": timing.writes,
         "mvms": sum(layer.mvms for layer in summarize(program).layers),
     }
+
+
+def _tell_above(above: dict[str, float]) -> str:
+    """Return a line with the layers whose mapping does not keep the bound on errors; nothing where all do."""
+    if not above:
+        return ""
+    listed = [f"{name} {error:.3f}" for name, error in list(above.items())[:_FEW_LAYERS]]
+    more = f" and {len(above) - len(listed)} more" if len(above) > len(listed) else ""
+    return f"\nabove the mapping's bound on errors (mho map shows why): {', '.join(listed)}{more}"
+
+
+_FEW_LAYERS = 8
 
 
 def _tell(figures: dict[str, Any]) -> str:

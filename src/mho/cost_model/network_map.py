@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from mho.argument_checks import check_arguments
 from mho.cost_model.bounds import LayerBound, bound_network
 from mho.cost_model.energy import add_energies, energy_layer
-from mho.cost_model.latency import LayerCost, NetworkCost, cost_network
+from mho.cost_model.latency import LayerCost, NetworkCost, cost_layer, cost_network
 from mho.display import Drawable, Table
 from mho.errors import MappingError, suggest
 from mho.formats import PS_PER_MS, format_time, plural
 from mho.hardware.spec import Accelerator
-from mho.mapping.explain import Baselines, Explanation, explain_mapping, find_baselines
+from mho.mapping.explain import Baselines, Explanation, describe_given, explain_mapping, find_baselines
 from mho.mapping.layer_mapping import DEFAULT_MODEL, LayerMapping, MappingModel, describe_mapping
-from mho.mapping.network_mapping import Placement
+from mho.mapping.network_mapping import NetworkMapping, Placement
 from mho.mapping.occupancy import CellCount, count_cells
 from mho.network.graph import Network
 from mho.network.layers import MvmLayer
@@ -34,6 +35,7 @@ class LayerMap:
         baselines: im2col with differential columns, counted in two ways; the same holds for names.
         written_with: name of the earlier layer whose write holds its tile too; None where it is written by itself.
         placement: where its tiles lie in their crossbar.
+        role: what of it a schedule makes, in words: copies, crossbars; nothing on one crossbar.
     """
 
     cost: LayerCost
@@ -43,6 +45,7 @@ class LayerMap:
     baselines: Baselines
     written_with: str | None
     placement: Placement
+    role: str = ""
 
     @property
     def name(self) -> str:
@@ -102,14 +105,41 @@ class NetworkMap(Drawable):
             MappingError: there is no MVM layer, `batch` is below 1, or a layer cannot be mapped.
         """
         cost = cost_network(network, policy, accelerator, model=model, batch=batch)
-        bound = bound_network(cost.mapping, accelerator, batch=batch)
         explain = _Explainer(cost, accelerator)
+        return cls._of_cost(cost, accelerator, explain, explain.choice)
+
+    @classmethod
+    def of_schedule(
+        cls, mapping: NetworkMapping, accelerator: Accelerator, roles: Mapping[str, str], *, model: MappingModel
+    ) -> NetworkMap:
+        """Return the map of layers as a schedule of several crossbars chose them: beside no alternatives.
+
+        Times and energies are those of one copy of each layer on one crossbar.
+
+        Args:
+            mapping: of all layers, in execution order.
+            accelerator: the machine.
+            roles: what the schedule makes of each layer, in words, by name.
+            model: how layers are mapped.
+        """
+        costs = tuple(
+            cost_layer(one, accelerator, joins_write=mapping.joins(number)) for number, one in enumerate(mapping.layers)
+        )
+        cost = NetworkCost(costs, mapping, model, 1)
+        found = cls._of_cost(cost, accelerator, _Explainer(cost, accelerator), partial(_describe, cost, accelerator))
+        return replace(found, layers=tuple(replace(one, role=roles[one.name]) for one in found.layers))
+
+    @classmethod
+    def _of_cost(
+        cls, cost: NetworkCost, accelerator: Accelerator, explain: _Explainer, choice: Callable[[int], Explanation]
+    ) -> NetworkMap:
+        bound = bound_network(cost.mapping, accelerator, batch=cost.batch)
         layers = tuple(
             LayerMap(
                 cost=layer,
                 bound=own,
                 cells=explain.count(layer.mapping),
-                explanation=explain.choice(number),
+                explanation=choice(number),
                 baselines=explain.baselines(layer.mapping),
                 written_with=cost.mapping.written_with(number),
                 placement=cost.mapping.placements[number],
@@ -117,7 +147,7 @@ class NetworkMap(Drawable):
             for number, (layer, own) in enumerate(zip(cost.layers, bound.layers, strict=True))
         )
         shared = bound.shared_writes * accelerator.write_latency_ps
-        return cls(layers, accelerator, model, batch, shared)
+        return cls(layers, accelerator, cost.model, cost.batch, shared)
 
     @check_arguments()
     def layer(self, name: str) -> LayerMap:
@@ -256,6 +286,11 @@ class _Explainer:
                 cost.mapping, self._accelerator, self._cost.model, batch=self._cost.batch, shared_time_ps=shared_time
             )
         return self._choices[key]
+
+
+def _describe(cost: NetworkCost, accelerator: Accelerator, number: int) -> Explanation:
+    layer, stack = cost.layers[number], cost.mapping.stack(number)
+    return describe_given(layer.mapping, accelerator, batch=cost.batch, time_ps=layer.latency_ps, stack=stack)
 
 
 def _without_name(mapping: LayerMapping) -> LayerMapping:

@@ -13,7 +13,7 @@ from mho.mapping.layer_mapping import DEFAULT_MODEL, MappingModel
 from mho.network.graph import Network
 from mho.policy import Policy
 from mho.program.lowering import compile_network, compile_schedule, require_integers
-from mho.program.program import Program
+from mho.program.program import ABOVE_BOUND, Program
 from mho.scheduling.chip_schedule import ChipSchedule
 from mho.scheduling.duplication import Objective
 from mho.scheduling.regime import Regime
@@ -40,7 +40,7 @@ def compile_for_machine(
         objective: what options and copies are chosen for, where weights stay; None: the latency.
         batch: inputs that share the writes of weights, where these are written for inputs.
         adc_bits: with how many bits the sums of layers are converted, by name; the others: with the accelerator's.
-        metadata: JSON values to carry along.
+        metadata: JSON values to carry along; `ABOVE_BOUND` is put beside them, where there are such layers.
 
     Raises:
         MappingError: a layer is not quantized, or cannot be mapped.
@@ -57,7 +57,9 @@ def compile_for_machine(
         batch=batch,
     )
     _check_use(deployment, objective, batch)
-    return compile_deployment(quantized, deployment, metadata=metadata)
+    above = {name: round(error, 6) for name, error in deployment.above_bound.items()}
+    told = {**(metadata or {}), ABOVE_BOUND: above} if above else metadata
+    return compile_deployment(quantized, deployment, metadata=told)
 
 
 def _check_use(deployment: Deployment, objective: Objective | None, batch: int) -> None:

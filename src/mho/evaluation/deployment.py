@@ -18,7 +18,10 @@ from mho.cost_model.energy import EnergyBreakdown, energy_network
 from mho.cost_model.latency import NetworkCost, cost_network
 from mho.cost_model.time_components import TimeComponent, split_time
 from mho.hardware.spec import Accelerator
+from mho.mapping.adc_resolution import layer_hardware
 from mho.mapping.layer_mapping import DEFAULT_MODEL, LayerMapping, MappingModel
+from mho.mapping.network_mapping import NetworkMapping
+from mho.mapping.output_error import error_bound, mapping_error
 from mho.network.graph import Network
 from mho.policy import Policy
 from mho.scheduling.chip_schedule import ChipDemand, ChipSchedule
@@ -143,6 +146,18 @@ class Deployment(ABC):
         return {layer.mapping.layer.name: layer.mapping for layer in self.layers}
 
     @property
+    def network_mapping(self) -> NetworkMapping:
+        """How one copy of each layer lies in tiles, and which layers are written at once."""
+        return NetworkMapping.apart(layer.mapping for layer in self.layers)
+
+    @property
+    def above_bound(self) -> Mapping[str, float]:
+        """Predicted errors at the outputs of the layers whose mapping does not keep `mapping.max_error`, by name."""
+        errors = {name: mapping_error(one, self.accelerator) for name, one in self.mappings.items()}
+        bounds = {name: error_bound(layer_hardware(self.accelerator, one.bits)) for name, one in self.mappings.items()}
+        return {name: error for name, error in errors.items() if (most := bounds[name]) and error > most * (1 + 1e-9)}
+
+    @property
     def cell_writes_per_day(self) -> float:
         """The same in a day of inputs that follow each other without a pause."""
         return self.cell_writes_per_input * _PS_PER_DAY / self.interval_ps if self.interval_ps else 0.0
@@ -214,6 +229,11 @@ class CrossbarDeployment(Deployment):
         """Inputs until a cell may fail."""
         return count_network_lifetime(self.cost, self.accelerator)
 
+    @property
+    def network_mapping(self) -> NetworkMapping:
+        """How each layer lies in tiles, and which layers are written at once."""
+        return self.cost.mapping
+
     @cached_property
     def layers(self) -> tuple[DeployedLayer, ...]:
         """MVM layers in execution order."""
@@ -284,6 +304,11 @@ class ChipDeployment(Deployment):
     def lifetime_inputs(self) -> int | None:
         """Inputs until a cell may fail."""
         return self.schedule.lifetime_inputs
+
+    @property
+    def network_mapping(self) -> NetworkMapping:
+        """How one copy of each layer lies in tiles, and which layers are written at once."""
+        return self.schedule.network if isinstance(self.schedule, ReloadSchedule) else super().network_mapping
 
     @cached_property
     def layers(self) -> tuple[DeployedLayer, ...]:

@@ -150,6 +150,24 @@ def explain_mapping(
     return Explanation(mapping, time_ps, tuple(found), error=error, bound=bound, energy_aj=energy_aj)
 
 
+def describe_given(
+    mapping: LayerMapping, accelerator: Accelerator, *, batch: int = 1, time_ps: int, stack: tuple[str, ...] = ()
+) -> Explanation:
+    """Return a mapping that others chose, as a schedule does, beside nothing: with its time, error and energy.
+
+    Args:
+        mapping: what is described.
+        accelerator: what it was made for.
+        batch: samples that share the writes of weights.
+        time_ps: for a batch, ps.
+        stack: names of the other layers that are written at once with it.
+    """
+    variants = _Variants(mapping.layer, mapping.bits, accelerator, batch)
+    error, bound = mapping_error(mapping, accelerator), error_bound(layer_hardware(accelerator, mapping.bits))
+    energy_aj = variants.energy_aj(mapping, time_ps)
+    return Explanation(mapping, time_ps, (), stack=stack, error=error, bound=bound, energy_aj=energy_aj)
+
+
 def find_baselines(layer: MvmLayer, bits: BitWidths, accelerator: Accelerator, *, batch: int = 1) -> Baselines:
     """Map a layer as im2col with differential columns, counted in both ways.
 

@@ -24,6 +24,9 @@ from mho.scheduling.regime import Regime
 NORMALIZES_INPUT = "normalizes_input"
 """Key of `Program.metadata` that names the operations with which a program normalizes its inputs; it takes raw ones."""
 
+ABOVE_BOUND = "above_max_error"
+"""Key of a program's metadata: errors of the layers whose mapping does not keep `mapping.max_error`, by name."""
+
 
 class BufferKind(StrEnum):
     """What a buffer holds."""

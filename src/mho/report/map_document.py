@@ -231,7 +231,7 @@ class LayerMapRow(FrozenModel):
     parts: tuple[PartRow, ...]
     """What lies in crossbars; empty where the digital unit computes the product."""
     why: str
-    """Why it is mapped so, in words."""
+    """Why it is mapped so, in words; on several crossbars what the schedule makes of it: copies, crossbars."""
     alternatives: tuple[AlternativeRow, ...]
     """What else there is, from the same search with less allowed."""
     baselines: BaselineRows
@@ -269,7 +269,7 @@ class LayerMapRow(FrozenModel):
             correction_cells=layer.cells.corrections,
             utilization=layer.cells.utilization,
             parts=tuple(PartRow.of(layer, number, accelerator) for number in range(len(mapping.parts))),
-            why=tell_choice(layer.explanation, batch=batch),
+            why=layer.role or tell_choice(layer.explanation, batch=batch),
             alternatives=tuple(AlternativeRow.of(one, layer, batch) for one in layer.explanation.alternatives),
             baselines=BaselineRows(
                 paper=AlternativeRow.of(layer.baselines.paper, layer, batch),

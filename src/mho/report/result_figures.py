@@ -224,10 +224,20 @@ class LayerCostFigures(FrozenModel):
     latency_us: float
     """Writes and reads; where weights stay, the windows of one copy, while other layers work too; where tiles are
     rewritten, from the end of the layer before to its own."""
+    error: float | None = None
+    """Error that cells and converters are predicted to cause at its output, RMS over the standard deviation of the
+    exact output; null in results that predate it."""
+    max_error: float | None = None
+    """Bound on that error, 0: as little as may be; null: none."""
 
     @model_serializer(mode="wrap")
     def _serialize(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return leave_out_adc_bits(handler(self))
+
+    @property
+    def is_above_bound(self) -> bool:
+        """True where no mapping that is worth its time keeps the bound."""
+        return bool(self.max_error) and (self.error or 0.0) > (self.max_error or 0.0) * (1 + 1e-9)
 
     @property
     def bits(self) -> str:

@@ -140,6 +140,8 @@ def tell_chips(result: RunResult) -> list[str]:
             f"mapping: max_error {chosen.max_error} of {plural(len(choice.tried), 'bound')}: "
             f"{format_percent(chosen.accuracy)} on chips at 8/8, {chosen.cost / cheapest:.2f}x the cost of the cheapest"
         )
+    if above := describe_above_bound(result):
+        lines.append(above)
     if (agreement := result.agreement) is not None:
         found = agreement.rank_correlation
         lines.append(
@@ -147,6 +149,22 @@ def tell_chips(result: RunResult) -> list[str]:
             f"sampled chips over {plural(len(agreement.policies), 'policy', 'policies')}"
         )
     return lines
+
+
+_FEW_LAYERS = 8
+
+
+def describe_above_bound(result: RunResult) -> str:
+    """Return which layers do not keep the bound on errors under the found policy; nothing where all do."""
+    above = [layer for layer in result.layers if layer.found.is_above_bound]
+    if not above:
+        return ""
+    listed = [f"{layer.name} {layer.found.error:.3f}" for layer in above[:_FEW_LAYERS]]
+    more = f", and {len(above) - len(listed)} more" if len(above) > len(listed) else ""
+    return (
+        f"above the mapping's bound on errors (max_error {above[0].found.max_error:g}), where keeping it is not "
+        f"possible: {', '.join(listed)}{more}"
+    )
 
 
 def describe_spread(answers: ChipAccuracies) -> str:

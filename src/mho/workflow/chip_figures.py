@@ -6,7 +6,10 @@ from collections.abc import Mapping
 
 from mho.cost_model.document import to_microseconds
 from mho.evaluation.deployment import ChipDeployment, DeployedLayer, Deployment
+from mho.hardware.spec import Accelerator
+from mho.mapping.adc_resolution import layer_hardware
 from mho.mapping.layer_mapping import describe_mapping
+from mho.mapping.output_error import error_bound, mapping_error
 from mho.report.result_figures import ChipFigures, LayerCostFigures
 from mho.report.timeline import TimelineView
 from mho.scheduling.chip_schedule import ChipSchedule
@@ -74,12 +77,13 @@ def draw_timeline(deployment: Deployment) -> TimelineView | None:
     return TimelineView.of(draw_simulation(timing.graph, timing.plan, timing.batch, BARS))
 
 
-def describe_layer(layer: DeployedLayer) -> LayerCostFigures:
-    """Return what one layer takes."""
+def describe_layer(layer: DeployedLayer, accelerator: Accelerator) -> LayerCostFigures:
+    """Return what one layer takes on an accelerator, and the error of its mapping."""
     mapping = layer.mapping
     return LayerCostFigures(
         weight_bits=mapping.bits.weight_bits, act_bits=mapping.bits.act_bits, adc_bits=mapping.bits.adc_bits,
         rows=mapping.rows, cols=mapping.cols, layout=describe_mapping(mapping), copies=layer.copies,
         crossbars=layer.crossbars, tiles=layer.writes, mvms=mapping.mvms,
-        latency_us=to_microseconds(layer.latency_ps),
+        latency_us=to_microseconds(layer.latency_ps), error=mapping_error(mapping, accelerator),
+        max_error=error_bound(layer_hardware(accelerator, mapping.bits)),
     )  # fmt: skip

@@ -11,7 +11,8 @@ from typing import TypeVar
 from mho.cost_model.document import to_microseconds
 from mho.cost_model.network_map import NetworkMap
 from mho.errors import MhoError
-from mho.evaluation.deployment import Deployment
+from mho.evaluation.deployment import DeployedLayer, Deployment
+from mho.formats import plural
 from mho.mapping.layer_mapping import MappingModel
 from mho.network.graph import Network
 from mho.network.layers import MvmLayer, derive_layer_table
@@ -21,6 +22,7 @@ from mho.report.result_figures import AbsentPart, MappingFigures
 from mho.report.result_networks import ClassErrors, DeployedSize
 from mho.report.result_search import OperandWorth, SearchSummary
 from mho.report.timeline import TimelineView
+from mho.scheduling.regime import Regime
 from mho.workflow.breakdowns import describe_errors, measure_size
 from mho.workflow.chip_figures import draw_timeline
 from mho.workflow.config import RunConfig
@@ -131,7 +133,13 @@ def collect_extras(outcome: Outcome) -> Extras:
             return otherwise
 
     def map_found() -> NetworkMap | None:
-        return NetworkMap.of(outcome.layers, outcome.policies["found"], material.accelerator, model=material.mapping)
+        deployed = outcome.deployments["found"]
+        if deployed.regime is Regime.ONE_CROSSBAR:
+            return NetworkMap.of(
+                outcome.layers, outcome.policies["found"], material.accelerator, model=material.mapping
+            )
+        roles = {one.mapping.layer.name: _tell_role(one) for one in deployed.layers}
+        return NetworkMap.of_schedule(deployed.network_mapping, material.accelerator, roles, model=material.mapping)
 
     def explain() -> tuple[OperandWorth, ...]:
         space = make_space(outcome.stages["float"].folder / FLOAT_FILE, outcome.config.search, material)
@@ -151,6 +159,14 @@ def collect_extras(outcome: Outcome) -> Extras:
         sizes=get("deployed size", lambda: _collect_sizes(outcome), ()),
         absent=tuple(absent),
     )  # fmt: skip
+
+
+def _tell_role(layer: DeployedLayer) -> str:
+    """Return what a schedule makes of a layer, in words."""
+    if layer.mapping.is_digital:
+        return "On the digital unit."
+    copies, crossbars = plural(layer.copies, "copy", "copies"), plural(layer.crossbars, "crossbar")
+    return f"{copies} in {crossbars}." + (f" {plural(layer.writes, 'write')} an input." if layer.writes else "")
 
 
 def _under_mapping(outcome: Outcome, model: MappingModel) -> MappingFigures:

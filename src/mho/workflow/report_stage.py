@@ -13,6 +13,7 @@ from mho.evaluation.accuracy import sample_chips
 from mho.evaluation.deployment import DeployedLayer
 from mho.formats import plural
 from mho.frozen_model import FrozenModel
+from mho.hardware.spec import Accelerator
 from mho.network.input_normalization import find_normalization
 from mho.network.layers import MvmLayer
 from mho.policy import Policy
@@ -94,7 +95,7 @@ def collect_result(outcome: Outcome, extras: Extras) -> RunResult:
         candidates=candidates,
         drop_points=_drop_points(by_name["reference"], by_name["found"]),
         layers=tuple(
-            _layer(layer, before, after)
+            _layer(layer, before, after, hardware)
             for layer, before, after in zip(
                 outcome.layers, deployed["reference"].layers, deployed["found"].layers, strict=True
             )
@@ -256,10 +257,11 @@ def _mean_bits(layers: tuple[MvmLayer, ...], policy: Policy) -> tuple[float, flo
     )
 
 
-def _layer(layer: MvmLayer, reference: DeployedLayer, found: DeployedLayer) -> LayerFigures:
+def _layer(layer: MvmLayer, reference: DeployedLayer, found: DeployedLayer, hardware: Accelerator) -> LayerFigures:
     return LayerFigures(
         name=layer.name, kind=layer.kind, outputs=layer.outputs, inputs=layer.inputs, positions=layer.positions,
-        repeat=layer.repeat, macs=layer.macs, reference=describe_layer(reference), found=describe_layer(found),
+        repeat=layer.repeat, macs=layer.macs, reference=describe_layer(reference, hardware),
+        found=describe_layer(found, hardware),
     )  # fmt: skip
 
 

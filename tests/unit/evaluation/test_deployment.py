@@ -7,12 +7,16 @@ import pytest
 from accelerators import make_accelerator
 from chip_networks import make_residual
 
+from mho.cost_model.network_map import NetworkMap
 from mho.errors import MappingError
 from mho.evaluation.compilation import compile_deployment, compile_for_machine, read_policy, time_deployed
 from mho.evaluation.deployment import find_deployment
+from mho.mapping.output_error import mapping_error
 from mho.network.reference import run_quantized
 from mho.policy import BitWidths, Policy
+from mho.program.program import ABOVE_BOUND
 from mho.quantization.ptq import quantize
+from mho.report.map_document import MapDocument
 from mho.scheduling.regime import Regime
 from mho.simulation.executor import Executor
 from mho.simulation.interpreter import interpret
@@ -73,3 +77,28 @@ def test_a_program_of_another_network_is_refused(quantized):
         compile_deployment(quantized, deployment)
     with pytest.raises(MappingError, match="without integers"):
         read_policy(network)
+
+
+@pytest.mark.parametrize("crossbars", list(REGIMES))
+def test_layers_above_the_bound_on_errors_are_named_by_deployment_and_program(quantized, crossbars):
+    noisy = make_accelerator(rows=16, cols=16, crossbars=crossbars, array={"programming_error": 0.2})
+    deployment = find_deployment(quantized, read_policy(quantized), noisy)
+    above = {name: error for name, one in deployment.mappings.items() if (error := mapping_error(one, noisy)) > 0.1}
+    assert above
+    assert deployment.above_bound == above
+    told = compile_for_machine(quantized, noisy).metadata[ABOVE_BOUND]
+    assert told == pytest.approx(above, abs=1e-6)
+    for hardware in (noisy.with_max_error("none"), make_accelerator(rows=16, cols=16, crossbars=crossbars)):
+        assert not find_deployment(quantized, read_policy(quantized), hardware).above_bound
+
+
+@pytest.mark.parametrize("crossbars", [3, 60])
+def test_the_map_of_a_schedule_has_its_mappings(quantized, crossbars):
+    hardware = make_accelerator(rows=16, cols=16, crossbars=crossbars, energy={"mvm_pj": 3})
+    deployment = find_deployment(quantized, read_policy(quantized), hardware)
+    roles = {name: f"role of {name}" for name in deployment.mappings}
+    found = NetworkMap.of_schedule(deployment.network_mapping, hardware, roles, model=deployment.model)
+    assert {one.name: one.mapping for one in found.layers} == dict(deployment.mappings)
+    rows = MapDocument.of("net", found).layers
+    assert [row.why for row in rows] == list(roles.values())
+    assert all(row.energy_nj and not row.alternatives for row in rows)
