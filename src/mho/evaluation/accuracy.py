@@ -12,7 +12,6 @@ from typing import Literal
 from mho.array.conductances import Conditions
 from mho.array.nonidealities import chips_differ, list_deviations
 from mho.data.dataset import Split
-from mho.errors import UnsupportedOperationError
 from mho.evaluation.chips import SampledChips
 from mho.evaluation.networks import ChipEvaluator, NetworkEvaluator
 from mho.evaluation.statistical import StatisticalEvaluator, why_unsupported
@@ -100,9 +99,7 @@ def choose_evaluators(
     sampled = ChipEvaluator(compared, accelerator, calibration, mapping=mapping, seed=seed)
     if accuracy_of == "sampled-chips":
         return Evaluators(sampled, sampled)
-    reason = "recalibration of channels" if chips.recalibrates else why_unsupported(chips.hardware)
-    if accuracy_of == "statistical" and chips.recalibrates:
-        raise UnsupportedOperationError(f"the model has no {reason}", where="accuracy by the statistical model")
+    reason = why_unsupported(chips.hardware)
     if accuracy_of == "auto" and reason:
         return Evaluators(sampled, sampled, f"Candidates are evaluated {sampled.words}: the model has no {reason}.")
     model = StatisticalEvaluator(compared, accelerator, calibration, mapping=mapping, seed=seed)

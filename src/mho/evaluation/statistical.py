@@ -36,6 +36,8 @@ MEASURED_SAMPLES = 256
 """Calibration samples, at most, whose activations errors of converters are measured on."""
 VIRTUAL_CHIPS = 12
 """How many there are; each has its part of the samples."""
+CORRECTION_SAMPLES = 16
+"""Of these, how many tell the correction of channels on every virtual chip, where channels are corrected."""
 
 
 def why_unsupported(hardware: Accelerator) -> str | None:
@@ -105,6 +107,7 @@ class StatisticalEvaluator:
             "mapping": str(self._mapping),
             "seed": self._seed,
             "chips": VIRTUAL_CHIPS,
+            **({"correction_samples": CORRECTION_SAMPLES} if self._chips.recalibrates else {}),
             "images": len(self._seen),
         }
 
@@ -146,13 +149,15 @@ class StatisticalEvaluator:
         self, trainable: TrainableNetwork, layers: Mapping[str, StatisticalNoise], split: Split
     ) -> Evaluation:
         from mho.quantization.training import evaluate
-        from mho.quantization.virtual_chips import run_on_chips
+        from mho.quantization.virtual_chips import VirtualSample, run_on_chips
 
         if not layers:
             return evaluate(trainable, split)
         order = np.random.default_rng(self._seed).permutation(len(split))
         shuffled = split.take(order)
-        logits = run_on_chips(trainable, layers, shuffled, VIRTUAL_CHIPS, self._find_tables(trainable), self._seed)
+        seen = self._seen.spread(CORRECTION_SAMPLES) if self._chips.recalibrates else None
+        sample = VirtualSample(self._find_tables(trainable), self._seed, VIRTUAL_CHIPS, seen)
+        logits = run_on_chips(trainable, layers, shuffled, sample)
         return score_logits({"logits": logits}, shuffled.labels)
 
     def _find_tables(self, trainable: TrainableNetwork) -> NumberTables:

@@ -71,6 +71,21 @@ def test_accuracies_are_close_to_those_of_ten_sampled_chips(trainable, dataset, 
     assert estimated.accuracy < evaluate(network, test).accuracy
 
 
+def test_accuracies_of_chips_whose_channels_are_corrected_are_close_to_those_of_sampled_ones(trainable, dataset):
+    """Drift alone ruins the network; what is common to a channel is taken off."""
+    hardware, later, test = with_array(DRIFTING, drift_exponent=0.2), Conditions(1e4), dataset.validation
+    network, found = widths(trainable, "4/4"), {}
+    for recalibrates in (False, True):
+        chips = SampledChips(4, hardware, later, recalibrates)
+        options = {"mapping": MappingModel.PAPER, "seed": 3}
+        found[recalibrates] = [
+            kind(chips, hardware, dataset.calibration, **options).evaluate(network, (test,))[0].accuracy
+            for kind in (StatisticalEvaluator, ChipEvaluator)
+        ]
+    assert abs(found[True][0] - found[True][1]) < 0.05
+    assert min(found[True]) > max(found[False]) + 0.1
+
+
 def test_an_accuracy_depends_on_nothing_that_was_evaluated_before(trainable, dataset):
     splits = (dataset.validation,)
     fresh, used = model(CONVERTED, dataset), model(CONVERTED, dataset)

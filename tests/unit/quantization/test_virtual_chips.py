@@ -19,7 +19,7 @@ from mho.quantization.normal_numbers import NumberTables, TableNumbers, VirtualC
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.range_renewal import RangeRenewal
 from mho.quantization.statistical_noise import StatisticalNoise
-from mho.quantization.virtual_chips import VirtualLayer, run_on_chips
+from mho.quantization.virtual_chips import ChannelCorrection, VirtualLayer, VirtualSample, run_on_chips
 
 TABLES = NumberTables(torch.device("cpu"), 5)
 ERRORS = {"programming_error": 0.05, "read_noise": 0.03, "stuck_on_rate": 0.02}
@@ -41,16 +41,24 @@ LAYERS = {
 }
 
 
-def statistical(trainable: TrainableNetwork, accelerator: Accelerator, model: MappingModel) -> StatisticalNoise:
+def only_name(trainable: TrainableNetwork) -> str:
+    (name,) = trainable.mvm_modules
+    return name
+
+
+def statistical(
+    trainable: TrainableNetwork, accelerator: Accelerator, model: MappingModel, conditions: Conditions | None = None
+) -> StatisticalNoise:
     """Return arrays for the one layer of a network, ideal ones too."""
     assert trainable.policy is not None
     (arrays,) = arrays_of_network(trainable.network, trainable.policy, accelerator, model).values()
-    return StatisticalNoise(accelerator, arrays, 0, Conditions(), renewal=RangeRenewal(), meter=None)
+    return StatisticalNoise(accelerator, arrays, 0, conditions or Conditions(), renewal=RangeRenewal(), meter=None)
 
 
 def run(trainable: TrainableNetwork, x: torch.Tensor, layer: StatisticalNoise, chips: VirtualChips) -> torch.Tensor:
     module = only_module(trainable)
-    module.evaluated_by = VirtualLayer(layer, chips).multiply
+    virtual = VirtualLayer(layer, recalibrates=False)
+    virtual.chips, module.evaluated_by = chips, virtual.multiply
     with torch.no_grad():
         return trainable.eval()(x)
 
@@ -122,7 +130,34 @@ def test_samples_come_back_in_order_where_chips_have_parts_of_other_lengths() ->
     with torch.no_grad():
         exact = trainable.eval()(x[:11]).flatten(1)
     trainable.train()
-    found = run_on_chips(trainable, {"fc": layer}, split, 4, TABLES, 3)
+    found = run_on_chips(trainable, {"fc": layer}, split, VirtualSample(TABLES, 3, 4))
     torch.testing.assert_close(torch.from_numpy(found), exact)
     assert trainable.training
     assert only_module(trainable).evaluated_by is None
+
+
+@pytest.mark.parametrize("kind", [kind for kind in LAYERS if kind != "activations"])
+def test_a_correction_of_channels_takes_off_what_all_cells_have_in_common(kind: str) -> None:
+    trainable, x = LAYERS[kind]()
+    hardware = make_accelerator(48, 24, 2, array={"drift_exponent": 0.1, "drift_reference_s": 1.0})
+    layer = statistical(trainable, hardware, MappingModel.PAPER, Conditions(1e4))
+    with torch.no_grad():
+        exact = trainable.eval()(x).flatten(1)
+    split = Split(x.numpy(), np.zeros(len(x), dtype=np.int64), None, None)
+    errors = {}
+    for seen in (None, split.spread(5)):
+        found = run_on_chips(trainable, {only_name(trainable): layer}, split, VirtualSample(TABLES, 3, 4, seen))
+        errors[seen is not None] = float((torch.from_numpy(found) - exact).abs().max())
+    assert errors[True] < 1e-3 * errors[False]
+
+
+def test_channels_of_each_chip_get_the_mean_and_deviation_of_exact_results() -> None:
+    correction, generator = ChannelCorrection(), torch.Generator().manual_seed(1)
+    exact = torch.randn(5, 3, 4, 4, generator=generator)
+    on_chips = torch.cat([exact * 2 + 1, exact * -0.5, exact + torch.tensor([1.0, 2, 3])[:, None, None]])
+    geometry = ("conv", (1, 1), (0, 0), (1, 1), 1)
+    assert correction.correct(exact, 0, geometry) is exact
+    corrected = correction.correct(on_chips, 3, geometry)
+    wanted = torch.cat([exact, 2 * exact.mean((0, 2, 3), keepdim=True) - exact, exact])
+    torch.testing.assert_close(corrected, wanted)
+    torch.testing.assert_close(correction.correct(on_chips + 1, 3, geometry).unflatten(0, (3, 5))[2], exact + 1)
