@@ -32,8 +32,10 @@ from torch import nn
 import mho
 from mho.data.images import SUFFIXES, Entry, ImageOptions, decode_parts
 from mho.errors import ConfigError, DataError, InputFileError
+from mho.evaluation.significance import PairedCounts, compare_paired
 from mho.network.graph import Network
 from mho.network.reference import run_quantized
+from mho.quantization.effort import EFFORTS
 
 PACKAGES = {
     "efficientnet_lite_pytorch": "efficientnet-lite-pytorch",
@@ -72,6 +74,7 @@ def main() -> None:
         "--executed", type=int, default=64, help="of these, how many the program answers (64); 0: no program"
     )
     parser.add_argument("--bits", type=mho.BitWidths.parse, default=mho.BitWidths(8, 8), help="weight/activation (8/8)")
+    parser.add_argument("--effort", choices=EFFORTS, default="fast", help="of calibration (fast)")
     parser.add_argument("--accelerator", default="pelke2026-4bit")
     parser.add_argument("--seed", type=int, default=0, help="which photos calibrate and which judge")
     parser.add_argument("--threads", type=positive, default=1)
@@ -91,17 +94,31 @@ def run(options: argparse.Namespace) -> None:
     print(f"network       {len(network.layer_names)} MVM layers, {weights / 1e6:.2f} M parameters ({seconds:.0f} s)")
     float_classes, seconds = timed(lambda: classify(judged, lambda x: module(torch.from_numpy(x)).numpy()))
     print(f"float         {top_1(float_classes, judged):.2f} % of {len(judged.labels)} ({seconds:.0f} s)")
-    quantized, seconds = timed(lambda: mho.quantize(network, options.bits, calibration.inputs()))
-    print(f"calibration   {options.bits} on {len(calibration.labels)} other photos ({seconds:.0f} s)")
+    quantized, seconds = timed(lambda: quantize(network, calibration, options))
+    print(
+        f"calibration   {options.bits}, {options.effort}, on {len(calibration.labels)} other photos ({seconds:.0f} s)"
+    )
     classes, seconds = timed(lambda: classify(judged, lambda x: only(run_quantized(quantized, x))))
-    loss = top_1(float_classes, judged) - top_1(classes, judged)
+    lost = compare_paired(count_pairs(classes == judged.labels, float_classes == judged.labels))
+    loss = 100 * lost.value
     print(f"quantized     {top_1(classes, judged):.2f} % of {len(judged.labels)} ({seconds:.0f} s)")
     print(
-        f"loss          {loss:.2f} points, {'within' if loss <= ALLOWED_LOSS else 'more than'} {ALLOWED_LOSS}; "
+        f"loss          {loss:.2f} points ({100 * lost.low:.2f} .. {100 * lost.high:.2f}, 95 %, paired), "
+        f"{'within' if loss <= ALLOWED_LOSS else 'more than'} {ALLOWED_LOSS}; "
         f"{100 * (classes == float_classes).mean():.2f} % of predictions as in float"
     )
     if options.executed and not execute(quantized, judged.take(slice(options.executed)), options.accelerator):
         sys.exit("error: the program does not answer as the integer reference")
+
+
+def quantize(network: Network, calibration: Photos, options: argparse.Namespace) -> Network:
+    return mho.quantize(network, options.bits, calibration.inputs(), effort=options.effort, seed=options.seed)
+
+
+def count_pairs(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> PairedCounts:
+    """Return on how many samples both, one or neither of two classifiers was right."""
+    pairs = [(first & second).sum(), (first & ~second).sum(), (~first & second).sum(), (~first & ~second).sum()]
+    return PairedCounts(*(int(count) for count in pairs))
 
 
 def execute(quantized: Network, photos: Photos, accelerator: str) -> bool:

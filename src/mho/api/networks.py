@@ -84,6 +84,7 @@ def quantize(
     *,
     batch_size: int | None = None,
     effort: Effort = "fast",
+    seed: int = 0,
     on_progress: OnProgress | None = None,
 ) -> Network:
     """Quantize a float network without training: see `mho.quantization.ptq.quantize`.
@@ -97,6 +98,9 @@ def quantize(
         batch_size: samples at a time of the calibration; by default 256, fewer where the network's tensors are large.
         effort: "fast": steps of least squared error and corrected biases. "good": weights are rounded to what the float
             network's layers give, one after the other, on the same samples; below 8 bits worth its seconds to minutes.
+            "best": then blocks of layers are fitted to the float network's outputs by gradient descent, ten times as
+            long.
+        seed: of what "best" draws.
         on_progress: called with a `Progress` after every layer of efforts beyond "fast".
     """
     from mho.data.in_memory import read_inputs
@@ -104,7 +108,13 @@ def quantize(
 
     inputs = read_inputs(calibration_inputs, where="calibration inputs")
     return quantize_by_calibration(
-        network, as_policy(network, policy), inputs, batch_size=batch_size, effort=effort, on_progress=on_progress
+        network,
+        as_policy(network, policy),
+        inputs,
+        batch_size=batch_size,
+        effort=effort,
+        seed=seed,
+        on_progress=on_progress,
     )
 
 

@@ -253,7 +253,7 @@ class QatEvaluator:
         self._set(policy)
         if self._effort != "fast":
             inputs = torch.from_numpy(self._calibration.inputs(slice(None)))
-            reconstruct(self._trainable, inputs, self._effort)
+            reconstruct(self._trainable, inputs, self._effort, seed=self._seed)
 
     def _set(self, policy: Policy) -> None:
         self.restore()

@@ -36,8 +36,9 @@ def quantize(
     """Quantize a float ONNX model by calibration alone, ready for `mho compile`.
 
     Ranges are those with the least squared error on the activation samples, and biases take off what rounding the
-    weights adds to the mean of each output. The effort `good` also learns, layer by layer, which way to round each
-    weight: worth its seconds to minutes below 8 bits. Where that is not enough, train: see `mho run`.
+    weights adds to the mean of each output. Below 8 bits, the effort `good` also learns, layer by layer, which way to
+    round each weight, in seconds to minutes; `best` then fits blocks of layers by gradient descent, in minutes. Where
+    that is not enough, train: see `mho run`.
     """
     if policy is not None and bits is not None:
         raise ConfigError("--policy and --bits were given together", expected="one of them")

@@ -6,9 +6,10 @@ from typing import Literal, get_args
 
 from mho.errors import ConfigError, suggest
 
-Effort = Literal["fast", "good"]
+Effort = Literal["fast", "good", "best"]
 """`fast`: steps of least squared error and corrected biases (`mho.quantization.calibration`). `good`: rounding is
-learned too, layer by layer (`mho.quantization.reconstruction`)."""
+learned too, layer by layer (`mho.quantization.reconstruction`). `best`: then whole blocks are fitted
+(`mho.quantization.block_fitting`)."""
 
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
 

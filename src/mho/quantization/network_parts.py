@@ -18,7 +18,10 @@ from mho.quantization.modules import MvmModule
 from mho.quantization.qat import Step, TrainableNetwork
 
 MEMORY_BYTES = 1 << 30
-"""What both streams may take, at a cut and behind it."""
+"""What both streams may take."""
+
+_BYTES_EACH = 24
+"""For a value at a cut: float32 in both streams, before a part and behind it, and before its block."""
 
 _BATCH_VALUES = 1 << 23
 """Of the largest tensor of a batch."""
@@ -51,7 +54,7 @@ def samples_that_fit(trainable: TrainableNetwork, samples: int) -> int:
     """Return how many samples both streams can hold within `MEMORY_BYTES`, at least 1."""
     network = trainable.network
     values = sum(math.prod(tensor.shape) for tensor in network.inputs)
-    return max(1, min(samples, MEMORY_BYTES // (16 * max(1, values))))
+    return max(1, min(samples, MEMORY_BYTES // (_BYTES_EACH * max(1, values))))
 
 
 def find_parts(trainable: TrainableNetwork, samples: int) -> list[Part]:
@@ -60,7 +63,7 @@ def find_parts(trainable: TrainableNetwork, samples: int) -> list[Part]:
     Each part but the first starts with an MVM layer; nodes before the first one belong to the first part.
     """
     network, steps = trainable.network, trainable.steps
-    limit = MEMORY_BYTES // (16 * max(1, samples))
+    limit = MEMORY_BYTES // (_BYTES_EACH * max(1, samples))
     live = {tensor.name for tensor in network.inputs}
     parts: list[Part] = []
     begun: list[Step] = []

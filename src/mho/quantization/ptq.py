@@ -26,6 +26,7 @@ def quantize(
     table: CalibrationTable | None = None,
     batch_size: int | None = None,
     effort: Effort = "fast",
+    seed: int = 0,
     on_progress: OnProgress | None = None,
 ) -> Network:
     """Quantize a float network without training.
@@ -37,7 +38,9 @@ def quantize(
         table: calibration found before for this network; only other efforts than "fast" then use the inputs.
         batch_size: samples at a time of the calibration; by default 256, fewer where the network's tensors are large.
         effort: "fast": calibration alone; "good": rounding is learned too, layer by layer
-            (`mho.quantization.reconstruction`). No labels are needed.
+            (`mho.quantization.reconstruction`); "best": then blocks of layers are fitted to the float network's outputs
+            by gradient descent (`mho.quantization.block_fitting`). No labels are needed.
+        seed: of what "best" draws.
         on_progress: told how far the efforts beyond "fast" are.
 
     Returns:
@@ -59,7 +62,7 @@ def quantize(
         trainable.set_calibration(table)
     trainable.set_policy(policy)
     if inputs is not None and effort != "fast":
-        reconstruct(trainable, inputs, effort, on_progress=on_progress)
+        reconstruct(trainable, inputs, effort, seed=seed, on_progress=on_progress)
     return trainable.to_quantized_network()
 
 

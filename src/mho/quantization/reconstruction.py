@@ -1,7 +1,7 @@
 """Quantization without labels: every layer in turn is fitted to what the float network gives there (`Effort`).
 
 Layers are fitted in order of execution, each on the inputs that the quantized layers before it give. Some samples are
-held out: neither a layer nor the whole network ends with a larger error on these than calibration alone leaves.
+held out: no layer, no block and not the whole network ends with a larger error on these than calibration alone leaves.
 """
 
 from __future__ import annotations
@@ -16,15 +16,19 @@ from torch import Tensor
 
 from mho.errors import DataError, PolicyError
 from mho.progress import OnProgress, Progress
+from mho.quantization.block_fitting import fit_block
 from mho.quantization.effort import Effort
 from mho.quantization.layer_fitting import VectorSampler, fit_layer
 from mho.quantization.modules import BatchNormModule, MvmModule
-from mho.quantization.network_parts import Part, Streams, find_parts, mean_square_error, samples_that_fit
+from mho.quantization.network_parts import Part, Streams, find_parts, join_blocks, mean_square_error, samples_that_fit
 from mho.quantization.qat import Step, TrainableNetwork
 from mho.quantization.rounding import Vectors
 
 _HELD_OUT = 8
 """One of so many samples is held out."""
+
+_BLOCK_WORK = 10
+"""What fitting a layer within its block takes, in fits of the layer alone; typical."""
 
 
 @dataclass(frozen=True)
@@ -49,21 +53,21 @@ class Reconstruction:
 
 @dataclass
 class _Clock:
-    """Reports how far the layers are."""
+    """Reports how far the work is, in fits of a layer."""
 
     on_progress: OnProgress | None
-    layers: int
+    work: int
     start: float = field(default_factory=time.monotonic)
     done: int = 0
 
-    def tell(self, detail: str, *, layers: int = 0) -> None:
-        """Count layers as done, and report."""
-        self.done += layers
+    def tell(self, detail: str, work: int) -> None:
+        """Count work as done, and report."""
+        self.done += work
         if self.on_progress is None:
             return
-        share = self.done / max(1, self.layers)
+        share = self.done / max(1, self.work)
         left = (time.monotonic() - self.start) * (1 - share) / share if share else None
-        is_finished = self.done == self.layers
+        is_finished = self.done == self.work
         self.on_progress(
             Progress("reconstruction", "Fit to the float network", share, detail, share, left, is_finished)
         )
@@ -71,7 +75,12 @@ class _Clock:
 
 @torch.no_grad()
 def reconstruct(
-    trainable: TrainableNetwork, inputs: Tensor, effort: Effort, *, on_progress: OnProgress | None = None
+    trainable: TrainableNetwork,
+    inputs: Tensor,
+    effort: Effort,
+    *,
+    seed: int = 0,
+    on_progress: OnProgress | None = None,
 ) -> Reconstruction:
     """Fit a network that is quantized by calibration to the float network, without labels.
 
@@ -82,7 +91,8 @@ def reconstruct(
         trainable: with its float weights, a calibration and a policy.
         inputs: float32 [N, *S] or [N, *S[1:]]: a few hundred samples. With fewer than 8, the last one is held out.
         effort: "fast" changes nothing.
-        on_progress: told after every layer. Where it raises, the network is as before.
+        seed: of the draws of "best"; "good" draws nothing.
+        on_progress: told after every layer and every block. Where it raises, the network is as before.
 
     Raises:
         DataError: no samples.
@@ -98,9 +108,17 @@ def reconstruct(
         if effort == "fast":
             return Reconstruction(effort, len(fitted), len(held), calibrated_error, calibrated_error)
         streams = Streams(trainable, fitted), Streams(trainable, held)
-        clock = _Clock(on_progress, len(trainable.mvm_modules))
-        for part in find_parts(trainable, len(fitted) + len(held)):
-            _fit_layers(trainable, part, streams, clock)
+        of_blocks = _BLOCK_WORK if effort == "best" else 0
+        clock = _Clock(on_progress, len(trainable.mvm_modules) * (1 + of_blocks))
+        generator = torch.Generator().manual_seed(seed)
+        for block in join_blocks(find_parts(trainable, len(fitted) + len(held))):
+            start = streams[0].copy(), streams[1].copy()
+            for part in block:
+                _fit_layers(trainable, part, streams, clock)
+            if effort == "best":
+                streams = _fit_block(trainable, block, start, streams, generator)
+                names = [name for part in block for _, name, _ in part.layers]
+                clock.tell(" + ".join(names), of_blocks * len(names))
         error = mean_square_error(streams[1].rounded, streams[1].exact)
         if error > calibrated_error:
             trainable.load_state_tensors(calibrated)
@@ -151,11 +169,39 @@ def _fit_layers(trainable: TrainableNetwork, part: Part, both: tuple[Streams, St
             streams.look_rounded(part.steps, place, rounded.look)
             vectors.append(Vectors(taken.pop(name), rounded.pop(name)))
         fit_layer(module, vectors[0], vectors[1], _scales_after(part, place))
-        clock.tell(name, layers=1)
+        clock.tell(name, 1)
     for streams in both:
         streams.advance_rounded(part.steps)
     if left := len(part.layers) - len(layers):
-        clock.tell(part.layers[-1][1], layers=left)
+        clock.tell(part.layers[-1][1], left)
+
+
+def _fit_block(
+    trainable: TrainableNetwork,
+    block: Sequence[Part],
+    before: tuple[Streams, Streams],
+    behind: tuple[Streams, Streams],
+    generator: torch.Generator,
+) -> tuple[Streams, Streams]:
+    """Fit a block whose layers are fitted already, and return streams behind it; it stays as it was if that is better.
+
+    Args:
+        before, behind: streams of fitted and of held-out samples at the cuts around it.
+    """
+    steps = [step for part in block for step in part.steps]
+    layers = [module for part in block for _, _, module in part.layers]
+    layers = [module for module in layers if module.weight is None or _is_fitted(trainable, module)]
+    states = [{name: one.clone() for name, one in module.state_dict().items()} for module in layers]
+    fit_block(trainable, steps, layers, before[0], behind[0].exact, generator)
+    for start, end in zip(before, behind, strict=True):
+        start.exact = end.exact
+        start.advance_rounded(steps)
+    errors = [mean_square_error(streams.rounded, streams.exact) for streams in (before[1], behind[1])]
+    if errors[0] < errors[1]:
+        return before
+    for module, state in zip(layers, states, strict=True):
+        module.load_state_dict(state)
+    return behind
 
 
 def _is_fitted(trainable: TrainableNetwork, module: MvmModule) -> bool:

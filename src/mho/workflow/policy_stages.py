@@ -62,7 +62,7 @@ def quantize_policy(
     fitting, calibrating, learning, judging, probing = _divide(
         report, evaluator, is_trained=training is not None, is_fitted=prepared.effort != "fast"
     )
-    best = prepared.calibrated(policy, fitting)
+    best = prepared.calibrated(policy, seed, fitting)
     made_by, found = CALIBRATED, {CALIBRATED: _evaluate(best, validation, evaluator, calibrating)}
     exact = {} if evaluator is None else {CALIBRATED: evaluate_network(best, validation)}
     points: list[dict[str, float]] = []

@@ -63,7 +63,7 @@ class Prepared:
         module.set_calibration(self.table())
         return module
 
-    def calibrated(self, policy: Policy, report: Report) -> TrainableNetwork:
+    def calibrated(self, policy: Policy, seed: int, report: Report) -> TrainableNetwork:
         """Return a new module that is quantized to `policy` with the run's effort."""
         module = self.trainable()
         module.set_policy(policy)
@@ -73,7 +73,7 @@ class Prepared:
 
             samples = self.material.dataset.calibration.spread(CALIBRATION_IMAGES)
             reconstruct(
-                module, as_tensor(samples.inputs(slice(None))), self.effort,
+                module, as_tensor(samples.inputs(slice(None))), self.effort, seed=derive_seed(seed, "calibration"),
                 on_progress=lambda now: report(now.fraction, f"fitting layers: {now.detail}"),
             )  # fmt: skip
         return module

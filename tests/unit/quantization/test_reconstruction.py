@@ -10,6 +10,7 @@ from mho.errors import DataError, PolicyError
 from mho.network.graph import Network
 from mho.network.reference import run_quantized
 from mho.policy import BitWidths, Policy
+from mho.quantization import block_fitting
 from mho.quantization.calibration import calibrate
 from mho.quantization.layer_fitting import VectorSampler
 from mho.quantization.network_parts import find_parts, join_blocks
@@ -78,25 +79,47 @@ def test_good_loses_less_than_calibration_on_samples_that_nothing_saw(network, s
     assert (found.samples, found.held_out) == (84, 12)
 
 
-def test_fitted_networks_become_programs_that_answer_exactly(network, samples):
-    quantized = mho.quantize(network, "3/4", samples, effort="good")
+def test_best_loses_less_than_good(network, samples):
+    others, errors = _draw(200, 2), []
+    for effort in ("good", "best"):
+        trainable = _calibrated(network, samples, BitWidths(2, 3))
+        reconstruct(trainable, samples, effort)
+        with torch.no_grad():
+            quantized = trainable(others)
+            with trainable.in_float():
+                errors.append((quantized - trainable(others)).square().mean())
+    assert errors[1] < 0.9 * errors[0]
+
+
+@pytest.fixture
+def few_steps(monkeypatch):
+    """Let `best` be quick."""
+    monkeypatch.setattr(block_fitting, "STEPS", 5)
+
+
+@pytest.mark.parametrize("effort", ["good", "best"])
+def test_fitted_networks_become_programs_that_answer_exactly(network, samples, effort, few_steps):
+    quantized = mho.quantize(network, "3/4", samples, effort=effort)
     program = mho.compile(quantized, "pelke2026-4bit")
     inputs = samples[:4].numpy()
     for name, answer in mho.simulate(program, inputs).items():
         assert np.array_equal(answer, run_quantized(quantized, inputs)[name])
 
 
-def test_the_module_computes_what_its_integers_do(network, samples):
+def test_the_module_computes_what_its_integers_do_and_learns_as_before(network, samples, few_steps):
     trainable = _calibrated(network, samples, BitWidths(4, 4))
-    reconstruct(trainable, samples, "good")
+    learned = {name for name, parameter in trainable.named_parameters() if parameter.requires_grad}
+    reconstruct(trainable, samples, "best")
+    assert {name for name, parameter in trainable.named_parameters() if parameter.requires_grad} == learned
+    assert not any(buffer.requires_grad for buffer in trainable.buffers())
     integers = run_quantized(trainable.to_quantized_network(), samples[:16].numpy())
     with torch.no_grad():
         outputs = trainable(samples[:16]).numpy()
     np.testing.assert_allclose(outputs, next(iter(integers.values())), atol=1e-4)
 
 
-def test_equal_inputs_give_equal_bytes(network, samples):
-    one, other = (mho.quantize(network, "3/4", samples, effort="good") for _ in range(2))
+def test_equal_inputs_and_seeds_give_equal_bytes(network, samples, few_steps):
+    one, other = (mho.quantize(network, "3/4", samples, effort="best", seed=3) for _ in range(2))
     assert all(np.array_equal(values, other.constants[name]) for name, values in one.constants.items())
 
 
@@ -107,7 +130,7 @@ def test_few_samples_are_enough_to_run(network, samples, count):
     assert found.error <= found.calibrated_error
 
 
-def test_progress_ends_whole_and_what_stops_it_leaves_the_network_as_it_was(network, samples):
+def test_progress_ends_whole_and_what_stops_it_leaves_the_network_as_it_was(network, samples, few_steps):
     trainable, told = _calibrated(network, samples, BitWidths(4, 4)), []
     before = {name: tensor.clone() for name, tensor in trainable.state_tensors().items()}
 
@@ -120,8 +143,8 @@ def test_progress_ends_whole_and_what_stops_it_leaves_the_network_as_it_was(netw
         reconstruct(trainable, samples, "good", on_progress=stop)
     assert all(torch.equal(tensor, before[name]) for name, tensor in trainable.state_tensors().items())
     told.clear()
-    reconstruct(trainable, samples, "good", on_progress=told.append)
-    assert [progress.is_finished for progress in told] == [False] * 4 + [True]
+    reconstruct(trainable, samples, "best", on_progress=told.append)
+    assert [progress.is_finished for progress in told] == [False] * 8 + [True]
     assert told[-1].fraction == 1
     assert told[1].seconds_left > 0
 

@@ -90,7 +90,7 @@ def prepared():
         module.set_calibration(table)
         return module
 
-    def calibrated(policy, _report):
+    def calibrated(policy, _seed, _report):
         module = trainable()
         module.set_policy(policy)
         return module
