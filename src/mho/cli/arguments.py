@@ -259,8 +259,18 @@ def read_rules(
     objective: MappingObjective | None,
     digital: list[str] | None,
     not_digital: list[str] | None,
+    *,
+    mapping: MappingModel = MappingModel.BEST,
 ) -> dict[str, Any]:
-    """Return the rules of the mapping that options give, by the names of arguments of `mho.accelerator`."""
+    """Return the rules of the mapping that options give, by the names of arguments of `mho.accelerator`.
+
+    Raises:
+        ConfigError: the mapping is the paper's, which has no such rules.
+    """
+    given = {"max-error": max_error, "mapping-objective": objective, "digital": digital, "not-digital": not_digital}
+    used = [name for name, value in given.items() if value]
+    if mapping is MappingModel.PAPER and used:
+        raise ConfigError(f"--{used[0]} is a rule of the best mapping", expected="--mapping best beside it")
     return {
         "max_error": _read_max_error(max_error),
         "mapping_objective": objective,

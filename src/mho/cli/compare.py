@@ -108,7 +108,7 @@ def compare(
     chosen = chosen_format(output_format, as_json=as_json)
     names = _split(accelerators)
     with printed_into(output, network, names, policy, data, chip_samples):
-        rules = read_rules(max_error, mapping_objective, None, None)
+        rules = read_rules(max_error, mapping_objective, None, None, mapping=mapping)
         hardware = [note_doubts(override(one, **rules)) for one in load_distinct(names, where="--accelerators")]
         loaded, widths = load_with_widths(mho.load, network, policy=policy, bits=bits, input_shape=input_shape)
         options: dict[str, Any] = {"crossbars": crossbars, "mapping": mapping, "batch": batch, "simulate": simulate}

@@ -88,7 +88,7 @@ def compile_model(
             cell_bits=cell_bits,
             encoding=encoding,
             crossbars=crossbars,
-            **read_rules(max_error, mapping_objective, digital, not_digital),
+            **read_rules(max_error, mapping_objective, digital, not_digital, mapping=mapping),
         )
     )
     network = load_file(model)

@@ -82,7 +82,7 @@ def cost(
     """
     chosen = chosen_format(output_format, as_json=as_json)
     with printed_into(output, network, accelerator, policy):
-        rules = read_rules(max_error, mapping_objective, digital, not_digital)
+        rules = read_rules(max_error, mapping_objective, digital, not_digital, mapping=mapping)
         hardware = note_doubts(mho.accelerator(accelerator, cell_bits=cell_bits, encoding=encoding, **rules))
         if energy:
             check_energy(hardware)

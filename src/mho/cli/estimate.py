@@ -61,7 +61,9 @@ def estimate(
     with shown_work("estimating"):
         found = mho.estimate(
             network,
-            mho.accelerator(accelerator, **read_rules(max_error, mapping_objective, digital, not_digital)),
+            mho.accelerator(
+                accelerator, **read_rules(max_error, mapping_objective, digital, not_digital, mapping=mapping)
+            ),
             str(data),
             mapping=mapping.value,
             conditions=mho.Conditions(elapsed_s, temperature_k, reads or 0),

@@ -83,7 +83,7 @@ def map_network(
         check_outputs({"--draw": path, "--output": output}, (network, accelerator, policy))
     chosen = chosen_format(output_format, as_json=as_json)
     with printed_into(output, network, accelerator, policy):
-        rules = read_rules(max_error, mapping_objective, digital, not_digital)
+        rules = read_rules(max_error, mapping_objective, digital, not_digital, mapping=mapping)
         hardware = note_doubts(mho.accelerator(accelerator, cell_bits=cell_bits, encoding=encoding, **rules))
         layers, widths = load_with_widths(mho.load_layers, network, policy=policy, bits=bits, input_shape=input_shape)
         found = mho.map(layers, hardware, widths, mapping=mapping, batch=batch)

@@ -106,7 +106,7 @@ def schedule(
     _check_files(trace, timeline, simulate=simulate)
     check_outputs({"--trace": trace, "--timeline": timeline, "--output": output}, (network, accelerator, policy))
     chosen = chosen_format(output_format, as_json=as_json)
-    rules = read_rules(max_error, mapping_objective, digital, not_digital)
+    rules = read_rules(max_error, mapping_objective, digital, not_digital, mapping=mapping)
     hardware = note_doubts(mho.accelerator(accelerator, cell_bits=cell_bits, encoding=encoding, **rules))
     loaded, widths = load_with_widths(mho.load, network, policy=policy, bits=bits, input_shape=input_shape)
     if energy:

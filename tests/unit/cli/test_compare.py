@@ -98,6 +98,17 @@ def test_the_json(capsys, check_golden):
     check_golden(GOLDEN / "residual.json", content)
 
 
+def test_the_bound_on_errors_is_that_of_every_accelerator(capsys):
+    def latencies(*options):
+        content = compare_json(capsys, "--bits", "4/4", *options, accelerators="noisy.toml,held.toml")
+        return [line["run"]["latency_us"] for line in content["accelerators"]]
+
+    (fastest, exact), (slow, same) = latencies("--max-error", "none"), latencies("--max-error", "least")
+    assert fastest < slow
+    assert exact == same, "nothing errs there"
+    assert "best mapping" in run(capsys, "--max-error", "0.1", "--mapping", "paper", code=2)
+
+
 def test_presets_and_files_keep_their_order(capsys):
     content = compare_json(capsys, accelerators=" stt-mram , ./few.toml,hermes-pcm")
     assert [line["accelerator"] for line in content["accelerators"]] == ["stt-mram", "few", "hermes-pcm"]

@@ -5,6 +5,7 @@ import pytest
 from mho.errors import ConfigError, InputFileError
 from mho.hardware.loading import load_accelerator
 from mho.workflow.config import RunConfig, load_config
+from mho.workflow.run import load_material
 from mho.workflow.search_settings import SearchSettings
 
 GOOD = """
@@ -95,6 +96,17 @@ def test_paths_are_relative_to_the_file_and_the_run_directory_is_not(tmp_path):
     assert config.accelerator.name == str(tmp_path / "chip.toml")
     assert config.network.name == f"{tmp_path}/nets/net.py:make"
     assert config.network.weights == tmp_path / "w.safetensors"
+
+
+def test_rules_of_the_mapping_beside_the_file_reach_the_accelerator(tmp_path):
+    given = {"max_error": 0.3, "mapping_objective": None, "never_digital": ["fc"]}
+    few = GOOD.replace('name = "digits"', 'name = "digits"\ncalibration = 50\nvalidation = 50')
+    hardware = load_material(load(tmp_path, few, accelerator=given)).accelerator
+    assert float(hardware.mapping.max_error) == 0.3
+    assert hardware.mapping.never_digital == ("fc",)
+    assert hardware.mapping.objective == "latency"
+    with pytest.raises(ConfigError, match="max_error is a rule of mapping = 'best'"):
+        load(tmp_path, accelerator={"max_error": 0.3, "mapping": "paper"})
 
 
 def test_what_is_given_beside_the_file_goes_first(tmp_path):
