@@ -25,8 +25,9 @@ from mho.mapping.network_mapping import KnownChoices, MappedLayer, map_alone
 from mho.mapping.stacks import Axis, StackSlot, StackSpace, StackTimes, choose_stacks
 from mho.network.graph import Network
 from mho.network.layers import MvmLayer, derive_layer_table
-from mho.policy import MAX_BITS, UNIFORM_REFERENCE, BitWidths, Policy
+from mho.policy import MAX_BITS, MIN_BITS, UNIFORM_REFERENCE, BitWidths, Policy
 from mho.scheduling.chip_cost import WRITE_WEIGHT, ChipCostModel, weigh_writes
+from mho.scheduling.chip_schedule import ChipDemand
 from mho.scheduling.options import CopyCost, list_chip_options
 
 Needed = Sequence[Collection[BitWidths]]
@@ -73,11 +74,27 @@ def make_costs(network: Network, accelerator: Accelerator, objective: Objective,
         MappingError: a layer cannot be mapped.
     """
     check_pins(network.layer_names, accelerator)
+    if accelerator.mapping.always_digital and accelerator.chip.crossbars > 1:
+        _check_rewriting(network, accelerator, model)
     if objective is Objective.CROSSBARS:
         return CrossbarCounts(network, accelerator, model)
     if accelerator.chip.crossbars > 1:
         return ChipCosts(network, accelerator, objective, model)
     return CrossbarCosts(network, accelerator, objective, model)
+
+
+def _check_rewriting(network: Network, accelerator: Accelerator, model: MappingModel) -> None:
+    """Refuse layers that are pinned to the digital unit where the tiles of some policy stay: there, none is digital."""
+    narrowest = Policy.uniform(network.layer_names, BitWidths(MIN_BITS, MIN_BITS))
+    demand = ChipDemand.of(network, narrowest, accelerator, model=model)
+    if demand.is_held:
+        raise ConfigError(
+            f"{accelerator.mapping.always_digital[0]} is to be computed by the digital unit, and the crossbars hold "
+            f"all tiles of the narrowest policy",
+            where="mapping.always_digital",
+            expected=f"fewer than {demand.minimal_crossbars:,} crossbars: where weights stay, layers with weights lie "
+            "in crossbars",
+        )
 
 
 class ChipCosts(PolicyCosts):
