@@ -70,15 +70,18 @@ class SimulatedSchedule(ChipSchedule):
 
     @property
     def value_ps(self) -> float:
-        """What schedules are compared by: the interval where that is the objective, else the latency, ps."""
-        return self.interval_ps if self.objective is Objective.INTERVAL else self.latency_ps
+        """What schedules are compared by: the interval where that is the objective, else the time of the batch, ps."""
+        return self.interval_ps if self.objective is Objective.INTERVAL else self.total_ps
 
     @cached_property
     def least_value_ps(self) -> int:
-        """What that is not below, ps: the time of the bottleneck; the latency without waits, or of the busiest link."""
+        """What that is not below, ps: the time of the bottleneck; the batch without waits, or on the busiest link."""
         if self.objective is Objective.INTERVAL:
             return self.timing.bottleneck.busy_ps
-        return max(self.ideal.makespan_ps, bound_transfers(self.graph, self.plan, self.accelerator))
+        carried = bound_transfers(self.graph, self.plan, self.accelerator)
+        if self.batch == 1:
+            return max(self.ideal.makespan_ps, carried)
+        return max(self.ideal.total_ps, carried, self.batch * self.timing.bottleneck.busy_ps)
 
 
 def find_schedule(
@@ -120,9 +123,9 @@ def simulate_best(
 ) -> SimulatedSchedule:
     """Simulate plans of a network on a chip, over the whole range of crossbars that they may take; return the best.
 
-    The best has the least latency of one input that has the chip to itself; for the objective interval, the least time
-    between inputs of a full pipeline. Where interconnect and buffers are ideal, that is the plan on all crossbars;
-    elsewhere plans whose bound is no better than what was found are not simulated.
+    The best finishes the batch first, which for a batch of one is the latency; for the objective interval it has the
+    least time between inputs of a full pipeline. Where interconnect and buffers are ideal, the plan on all crossbars is
+    taken; elsewhere plans whose bound is no better than what was found are not simulated.
 
     Args:
         demand: the network, and the chip, which holds it.
