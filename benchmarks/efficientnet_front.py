@@ -26,6 +26,7 @@ from mho.bit_search.search_state import SearchProgress
 from mho.data import Dataset
 from mho.data.dataset import Split
 from mho.quantization.allocator import keep_freed_memory
+from mho.quantization.effort import EFFORTS
 
 LIMIT_S = 1800
 """Within which the front is to be there, on two cores."""
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--accelerator", default="pelke2026-4bit")
     parser.add_argument("--method", default="exact")
     parser.add_argument("--budget", type=int, default=60, help="policies to evaluate (60)")
+    parser.add_argument("--effort", choices=EFFORTS, default="fast", help="of the calibration of each policy (fast)")
     parser.add_argument("--processes", type=positive, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--log", type=Path, default=Path("efficientnet_front.jsonl"))
@@ -65,7 +67,9 @@ def run(options: argparse.Namespace) -> None:
         seed=options.seed,
         log_path=options.log,
         on_progress=tell,
-        options=mho.SearchOptions(whole_front=True, batch=options.processes, processes=options.processes),
+        options=mho.SearchOptions(
+            whole_front=True, batch=options.processes, processes=options.processes, effort=options.effort
+        ),
     )
     report(result, len(judged.labels), time.monotonic() - begin)
 

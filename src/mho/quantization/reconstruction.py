@@ -118,7 +118,7 @@ def reconstruct(
             if effort == "best":
                 streams = _fit_block(trainable, block, start, streams, generator)
                 names = [name for part in block for _, name, _ in part.layers]
-                clock.tell(" + ".join(names), of_blocks * len(names))
+                clock.tell(f"block up to {names[-1]}", of_blocks * len(names))
         error = mean_square_error(streams[1].rounded, streams[1].exact)
         if error > calibrated_error:
             trainable.load_state_tensors(calibrated)
@@ -169,11 +169,11 @@ def _fit_layers(trainable: TrainableNetwork, part: Part, both: tuple[Streams, St
             streams.look_rounded(part.steps, place, rounded.look)
             vectors.append(Vectors(taken.pop(name), rounded.pop(name)))
         fit_layer(module, vectors[0], vectors[1], _scales_after(part, place))
-        clock.tell(name, 1)
+        clock.tell(f"layer {name}", 1)
     for streams in both:
         streams.advance_rounded(part.steps)
     if left := len(part.layers) - len(layers):
-        clock.tell(part.layers[-1][1], left)
+        clock.tell(f"layer {part.layers[-1][1]}", left)
 
 
 def _fit_block(

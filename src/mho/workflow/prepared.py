@@ -74,7 +74,7 @@ class Prepared:
             samples = self.material.dataset.calibration.spread(CALIBRATION_IMAGES)
             reconstruct(
                 module, as_tensor(samples.inputs(slice(None))), self.effort, seed=derive_seed(seed, "calibration"),
-                on_progress=lambda now: report(now.fraction, f"fitting layers: {now.detail}"),
+                on_progress=lambda now: report(now.fraction, f"fitting, {now.detail}"),
             )  # fmt: skip
         return module
 

@@ -62,11 +62,11 @@ def dataset():
 OPTIONS = TrainingOptions(steps=4, batch_size=16, learning_rate=0.02)
 
 
-def make(network, dataset, options=OPTIONS, seed=0):
+def make(network, dataset, options=OPTIONS, seed=0, effort="fast"):
     trainable = TrainableNetwork(network)
     table = calibrate(trainable, torch.from_numpy(dataset.calibration.inputs(slice(None))))
     parts = dataset.train, dataset.calibration, dataset.validation
-    return QatEvaluator(trainable, table, *parts, options, seed=seed), trainable
+    return QatEvaluator(trainable, table, *parts, options, seed=seed, effort=effort), trainable
 
 
 def policy(bits, network):
@@ -90,6 +90,18 @@ def test_training_makes_a_difference_and_its_seed_too(network, dataset):
     assert len(scores) == 3
     assert only_calibrated.fidelity == "post-training quantization"
     assert trained.fidelity == "calibration or 4 steps of training on 96 samples"
+
+
+def test_candidates_can_be_fitted_before_they_are_measured_and_training_ends_no_worse(network, dataset):
+    widths = [policy(bits, network) for bits in ("3/4", "2/4")]
+    fast, good = make(network, dataset, None)[0], make(network, dataset, None, effort="good")[0]
+    measured = [good.evaluate(one) for one in widths]
+    assert measured == [good.recipe().make().evaluate(one) for one in widths]
+    assert all(one.score != fast.evaluate(two).score for one, two in zip(measured, widths, strict=True))
+    assert good.fidelity == "post-training quantization, good effort"
+    assert (good.problem["effort"], "effort" in fast.problem) == ("good", False)
+    both = make(network, dataset, effort="good")[0]
+    assert all(both.evaluate(two).score <= one.score for one, two in zip(measured, widths, strict=True))
 
 
 @pytest.mark.parametrize(("learning_rate", "keeps"), [(0.02, "training"), (1.0, "calibration")])

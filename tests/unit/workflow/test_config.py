@@ -64,6 +64,7 @@ def test_a_short_file_is_enough_and_defaults_are_told(tmp_path):
         ("budget = 10", "budget = 10\nmin_act_bits = 6\nmax_act_bits = 4", r"search: min_act_bits is 6, above max"),
         ("budget = 10", 'budget = 10\nmethod = "rl-paper"\nprune = true', r"search: rl-paper follows the paper"),
         ("budget = 10", 'budget = 10\npins = {fc = "8-8"}', r"search\.pins\.fc(.|\n)*WEIGHT/ACTIVATION"),
+        ("[search]", '[calibration]\neffort = "bets"\n[search]', r"calibration\.effort: is 'bets'(.|\n)*'best'"),
         ("epochs = 1\n", "epochs = 1\nsteps = 3\n", "qat: give either epochs or steps"),
         ("epochs = 1\n", "steps = 1e300\n", r"qat\.steps: is 1E\+300(.|\n)*1\.\.1000000000"),
         ("learning_rate = 0.01", "learning_rate = nan", r"qat\.learning_rate"),
