@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mho.bit_search.evaluation import EvaluationRecord
-from mho.formats import format_cost
+from mho.formats import NO_WRITES, format_cost
 from mho.report.columns import Column, print_columns
 from mho.terminal import Console
 
@@ -26,9 +26,10 @@ def describe_best(
     objective = best.objective
     allowed = "" if cost_budget is None else f" ({format_cost(cost_budget, objective.unit)} allowed)"
     costs = [format_cost(record.cost, objective.unit) for record in (best, reference)]
+    less = "" if costs[0] == NO_WRITES else f", {reference.cost / best.cost:.2f}x less"
     return (
         f"{method}: {objective.words} {costs[0]}{allowed} instead of {costs[1]}"
-        f" at uniform 8/8, {reference.cost / best.cost:.2f}x less, after {tried} policies,"
+        f" at uniform 8/8{less}, after {tried} policies,"
         f" {_percent(best)} on validation data ({_percent(reference)} at 8/8), before full training"
     )
 

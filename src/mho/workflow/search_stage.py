@@ -12,6 +12,7 @@ from mho.bit_search.goal import select_nearest
 from mho.bit_search.methods import GIVEN
 from mho.bit_search.objective import Objective
 from mho.cache_folder import write_atomically
+from mho.formats import NO_WRITES, format_cost
 from mho.policy import BitWidths, Policy
 from mho.seeds import derive_seed
 from mho.workflow.config import EvaluationSettings
@@ -170,6 +171,8 @@ class Search:
         """Tell what a policy gains: less of the objective, or accuracy where its cost is limited."""
         if self.settings.cost_budget is not None:
             return f"{100 * (best.accuracy or 0.0):.2f} % within {self.settings.cost_budget}"
+        if format_cost(best.cost, space.objective.unit) == NO_WRITES:
+            return f"no {space.objective.words}"
         return f"{space.reference_cost / best.cost:.2f}x less {space.objective.words}"
 
     def note(self, figures: Mapping[str, Any]) -> str:

@@ -53,5 +53,12 @@ def test_the_winner_and_the_front_read_as_before(check_golden):
     check_golden(HERE / "front.txt", text_of(print_all))
 
 
+def test_no_writes_are_no_ratio():
+    writes = [record(bits, cost, 0.97, Objective.LIFETIME) for bits, cost in (("4/4", 10**6), ("8/8", 2 * 10**18))]
+    assert describe_best("exact", *writes, tried=24).startswith(
+        "exact: writes of a cell for one input no writes instead of 2.00 writes at uniform 8/8, after 24 policies"
+    )
+
+
 def test_the_explanation_reads_as_before(check_golden):
     check_golden(HERE / "explanation.txt", text_of(print_explanation, explanation()))
