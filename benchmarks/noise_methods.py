@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--tile-steps", type=int, default=10, help="of that by tiles (10)")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--rate", type=float, default=0.01, help="highest learning rate (0.01)")
-    parser.add_argument("--fixed-norms", type=float, default=0.0, help="share of steps with fixed statistics (0)")
+    parser.add_argument("--fixed-norms", type=float, default=1.0, help="share of steps with fixed statistics (1)")
     parser.add_argument("--seeds", type=int, default=2, help="of trainings (2)")
     parser.add_argument("--chips", type=int, default=5)
     parser.add_argument("--elapsed-s", type=float, help="since chips were written, where they drift")

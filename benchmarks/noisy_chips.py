@@ -214,7 +214,7 @@ class Subject:
             arrays = arrays_of_network(trainable.network, policy, hardware, MappingModel(mapping))
             noise = ArrayNoise(hardware, arrays, conditions=conditions)
             training = mho.TrainingOptions(
-                steps=self.sizes.steps, batch_size=32, learning_rate=self.sizes.rate, fixed_norm_share=0.3
+                steps=self.sizes.steps, batch_size=32, learning_rate=self.sizes.rate, fixed_norm_share=1.0
             )
             train(trainable, self.dataset.train, training, torch.Generator().manual_seed(1), noise=noise)
         return trainable.to_quantized_network()

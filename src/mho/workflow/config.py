@@ -181,6 +181,8 @@ class NoiseSettings(FrozenModel):
 class QatSettings(TrainingSettings):
     """The full training of quantized networks."""
 
+    learning_rate: Annotated[float, Field(gt=0, le=10)] | None = None  # type: ignore[assignment]
+    """Highest learning rate of the schedule. Left out: 0.01 on arrays, else 0.005."""
     fixed_norm_share: Annotated[float, Field(ge=0, le=1)] | None = None  # type: ignore[assignment]
     """As of other trainings. Left out: 1 on arrays, where statistics of a batch are those of one chip and hide what it
     does to channels; else 0."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -116,13 +118,18 @@ def training_work(settings: TrainingSettings, material: Material) -> float:
     return float((settings.epochs or 0) * len(training_images(settings, material)))
 
 
+ON_ARRAYS: Mapping[str, float] = MappingProxyType({"learning_rate": 0.01, "fixed_norm_share": 1.0})
+ON_INTEGERS: Mapping[str, float] = MappingProxyType({"learning_rate": 0.005, "fixed_norm_share": 0.0})
+"""What [qat] has where its settings say nothing, on arrays and on exact integers."""
+
+
 def training_options(settings: TrainingSettings, material: Material, *, is_on_arrays: bool = False) -> TrainingOptions:
     """Return the options of a training."""
     from mho.quantization.training_options import TrainingOptions
 
-    content = settings.model_dump(exclude={"images", "noise"})
-    if content["fixed_norm_share"] is None:
-        content["fixed_norm_share"] = float(is_on_arrays)
+    recipe = ON_ARRAYS if is_on_arrays else ON_INTEGERS
+    given = settings.model_dump(exclude={"images", "noise"})
+    content: dict[str, Any] = {key: recipe.get(key) if value is None else value for key, value in given.items()}
     return TrainingOptions(augmentation=material.augmentation, **content)
 
 

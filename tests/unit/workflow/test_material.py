@@ -61,10 +61,15 @@ def test_a_network_that_diverged_in_the_end_is_an_error_for_people(material, mod
         evaluate_network(module, material.dataset.test)
 
 
-@pytest.mark.parametrize(("given", "plain", "on_arrays"), [({}, 0.0, 1.0), ({"fixed_norm_share": 0.3}, 0.3, 0.3)])
-def test_normalizations_stay_fixed_on_arrays_unless_settings_say_otherwise(material, given, plain, on_arrays):
-    settings = QatSettings(steps=1, learning_rate=0.1, **given)
-    assert training_options(settings, material).fixed_norm_share == plain
-    assert training_options(settings, material, is_on_arrays=True).fixed_norm_share == on_arrays
-    of_candidates = TrainingSettings(steps=1, learning_rate=0.1)
-    assert training_options(of_candidates, material, is_on_arrays=True).fixed_norm_share == 0.0
+def test_what_settings_leave_out_of_a_full_training_depends_on_whether_it_is_on_arrays(material):
+    settings = QatSettings(steps=1)
+    found = [training_options(settings, material, is_on_arrays=is_on_arrays) for is_on_arrays in (False, True)]
+    assert [(one.learning_rate, one.fixed_norm_share) for one in found] == [(0.005, 0.0), (0.01, 1.0)]
+
+
+@pytest.mark.parametrize("is_on_arrays", [False, True])
+def test_what_settings_say_goes_before(material, is_on_arrays):
+    for kind in (QatSettings, TrainingSettings):
+        settings = kind(steps=1, learning_rate=0.1, fixed_norm_share=0.3)
+        options = training_options(settings, material, is_on_arrays=is_on_arrays)
+        assert (options.learning_rate, options.fixed_norm_share) == (0.1, 0.3)
