@@ -138,7 +138,8 @@ def test_a_run_on_a_chip_of_many_crossbars_answers_in_the_order_of_its_schedule(
     coded |= {name: (coded[name] * 40 + 100).clip(0, 255).astype(np.uint8) for name in ("x_train", "x_test")}
     np.savez(config.parent / "bytes.npz", **coded)
     chip = hardware(config, "chip", chip={"crossbars": 12}, array={"programming_error": 0.3})
-    changes = *SHORT, ("pelke2026-4bit", chip), ("data.npz", "bytes.npz")
+    few_widths = ('hold_first_last = "none"', 'hold_first_last = "none"\nmin_weight_bits = 6\nmin_act_bits = 7')
+    changes = *SHORT, ("pelke2026-4bit", chip), ("data.npz", "bytes.npz"), few_widths
     path = changed(config, *changes, more="chips = 2\nchip_images = 60\n")
     result = run(load_config(path, directory=tmp_path)).result
     check_files(tmp_path, coded["x_test"], coded["y_test"], capsys)
@@ -167,9 +168,7 @@ def test_a_run_on_a_chip_of_many_crossbars_answers_in_the_order_of_its_schedule(
     assert choice.tried[0].max_error == "none"
     used = choice.tried[choice.chosen].max_error
     rules = result.accelerator["mapping"]
-    assert used == "none" == rules["max_error"] or float(used) == rules["max_error"], (
-        "all later stages use what was chosen"
-    )
+    assert used == str(rules["max_error"]), "all later stages use what was chosen"
     assert [one.index for one in result.agreement.policies] == [0, 1]
     assert result.agreement.rank_correlation is None, "two policies have no ranks to speak of"
     # Such cells lose more than is allowed: the run says by how much, what of the chip costs it, and how to go on.

@@ -21,7 +21,7 @@ SMALLER = {
     "calibration = 256": "calibration = 24",
     "validation = 100": "validation = 24",
     "epochs = 20": "epochs = 40",
-    "budget = 16": "budget = 2",
+    "budget = 16": "budget = 2\nmin_weight_bits = 7\nmin_act_bits = 7",
     "epochs = 4\n": "epochs = 1\n",
     "chips = 10": "chips = 2",
     "chip_images = 100": "chip_images = 8\nreference_images = 8\ninterpreter_images = 1\nzero_slice_images = 0",

@@ -15,6 +15,8 @@ from mho.hardware.spec import Encoding
 from mho.mapping.layer_mapping import MappingModel
 from mho.policy import BitWidths, Policy
 
+pytestmark = pytest.mark.figures
+
 PAPER = MappingModel.PAPER
 
 PUBLISHED_VGG16_POLICY = "8/8 4/7 4/6 4/3 4/5 4/4 4/4 4/6 4/4 4/2 4/6 4/3 4/7 8/8 4/7 8/8"

@@ -93,7 +93,7 @@ def test_policies_that_are_evaluated_on_chips_belong_to_another_problem(trained,
     assert (aware.is_on_chips, exact.is_on_chips) == (True, False)
 
 
-LIMITS = SearchConstraints(hold_first_last=None, adc_bits=(3, 4, 6), min_weight_bits=6, min_act_bits=6)
+LIMITS = SearchConstraints(hold_first_last=None, adc_bits=(3, 4, 6), min_weight_bits=7, min_act_bits=7)
 WANTED = {"method": "random", "budget": 4, "allowed_drop_points": 90.0}
 
 
