@@ -29,7 +29,7 @@ hypothesis.settings.load_profile("mho")
 
 
 def pytest_collection_finish() -> None:
-    """Keep the garbage collector off the thousands of items, and off the libraries that they import: a seventh of the time."""
+    """Keep the garbage collector off the items and the libraries that are loaded by then: a seventh of the time."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
