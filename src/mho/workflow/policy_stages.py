@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,9 +52,9 @@ def quantize_policy(
 
     Training starts from the calibrated network. Where it ends no better, the average of both networks' weights is tried
     instead: part of what was learned, near what was good before. The network that is more accurate on validation data
-    (of equals, the one of lower loss) and the policy are written into `folder`. The accuracy is that of the network's
-    integers, or on the chips of `evaluator`; then the figures have that of its integers too. Where `measures_layers`,
-    they have the sensitivities of its layers, on the calibration split.
+    (of those within a standard error, the one of lower loss) and the policy are written into `folder`. The accuracy is
+    that of the network's integers, or on the chips of `evaluator`; then the figures have that of its integers too.
+    Where `measures_layers`, they have the sensitivities of its layers, on the calibration split.
     """
     from mho.quantization.export import write_qcdq_onnx
     from mho.quantization.weight_average import average_with, copy_state
@@ -138,11 +139,15 @@ def _measure_layers(prepared: Prepared, best: TrainableNetwork, report: Report) 
 
 
 def _is_better(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return (one["accuracy"], -one["loss"]) > (other["accuracy"], -other["loss"])
+    """Compare by accuracy, or by loss where the accuracies differ by no more than the standard error of one."""
+    gain, wrong = one["accuracy"] - other["accuracy"], 1 - other["accuracy"]
+    if abs(gain) > math.sqrt(other["accuracy"] * wrong / other["count"]):
+        return bool(gain > 0)
+    return bool(one["loss"] < other["loss"])
 
 
 def _describe_lost_training(found: Mapping[str, Mapping[str, Any]], made_by: str) -> str:
-    shown = {way: f"{100 * one['accuracy']:.2f} %" for way, one in found.items()}
+    shown = {way: f"{100 * one['accuracy']:.2f} %, loss {one['loss']:.4f}" for way, one in found.items()}
     kept = {
         CALIBRATED: "so the calibrated network is used",
         AVERAGED: f"and the average of the weights of both is used ({shown[AVERAGED]})",

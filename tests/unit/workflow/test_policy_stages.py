@@ -99,6 +99,16 @@ def prepared():
     return SimpleNamespace(material=material, trainable=trainable, calibrated=calibrated, effort="fast")
 
 
+@pytest.mark.parametrize(
+    ("right", "loss", "is_better"),
+    [(244, 0.12, False), (242, 0.08, True), (248, 0.12, True), (236, 0.08, False), (242, 0.10, False)],
+)
+def test_networks_within_a_standard_error_are_compared_by_loss(right, loss, is_better):
+    """Of 250 samples, of which the other gets 242: the standard error is 2.8 samples."""
+    one = {"accuracy": right / 250, "count": 250, "loss": loss}
+    assert policy_stages._is_better(one, {"accuracy": 242 / 250, "count": 250, "loss": 0.10}) == is_better
+
+
 @pytest.mark.parametrize("spoils", [True, False])
 def test_training_that_ends_below_calibration_alone_is_not_kept(prepared, monkeypatch, tmp_path, spoils):
     policy = Policy.uniform(prepared.trainable().mvm_modules, BitWidths(8, 8) if spoils else BitWidths(2, 2))
