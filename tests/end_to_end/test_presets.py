@@ -19,8 +19,8 @@ from mho.quantization.calibration import calibrate
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import train
 from mho.quantization.training_options import TrainingOptions
-from mho.workflow.config import NoiseSettings, QatSettings
 from mho.workflow.noise import find_noise, make_noise
+from mho.workflow.training_settings import NoiseSettings, QatSettings
 
 DEVIATING = {"fefet", "hermes-pcm", "neurram", "rram-hfo2"}
 """Presets whose cells are not written or read exactly."""

@@ -29,10 +29,11 @@ from mho.hardware.spec import Accelerator
 from mho.network.onnx_reader import CONVERTERS
 from mho.policy import Policy
 from mho.schemas import SCHEMAS, schema_file_name
-from mho.workflow.config import RunConfig, TrainingSettings, load_config
+from mho.workflow.config import RunConfig, load_config
 from mho.workflow.study_config import StudyConfig, load_study
 from mho.workflow.study_dry_run import check_study
 from mho.workflow.study_plan import plan_study
+from mho.workflow.training_settings import TrainingSettings
 
 sys.path.append(str(Path(__file__).parents[2] / "tools"))
 

@@ -20,9 +20,10 @@ from mho.network.graph import Network
 from mho.network.input_normalization import Steps, find_normalization
 from mho.quantization.devices import Devices
 from mho.seeds import derive_seed
-from mho.workflow.config import QatSettings, RunConfig, TrainingSettings
+from mho.workflow.config import RunConfig
 from mho.workflow.noise import find_noise, make_noise
 from mho.workflow.stage import Report
+from mho.workflow.training_settings import QatSettings, TrainingSettings
 
 if TYPE_CHECKING:
     from torch import nn

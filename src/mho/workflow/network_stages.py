@@ -14,10 +14,11 @@ from mho.evaluation.networks import evaluate_network
 from mho.input_files import hash_file
 from mho.network.graph import Network
 from mho.seeds import derive_seed
-from mho.workflow.config import NetworkSettings, TrainingSettings
+from mho.workflow.config import NetworkSettings
 from mho.workflow.material import Material, finish_training, train_with_progress
 from mho.workflow.run_directory import StageResult
 from mho.workflow.stage import Figures, Report
+from mho.workflow.training_settings import TrainingSettings
 
 NETWORK_FILE, FLOAT_FILE, CALIBRATION_FILE = "network.onnx", "float.onnx", "calibration.safetensors"
 CALIBRATION_IMAGES = 512

@@ -14,7 +14,7 @@ from mho.hardware.loading import load_accelerator
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_mapping import MappingModel
 from mho.policy import UNIFORM_REFERENCE, Policy
-from mho.workflow.config import NoiseSettings, QatSettings, TrainingSettings
+from mho.workflow.training_settings import NoiseSettings, QatSettings, TrainingSettings
 
 if TYPE_CHECKING:
     from mho.quantization.array_noise import ArrayNoise

@@ -16,12 +16,12 @@ from mho.evaluation.networks import NetworkEvaluator, evaluate_network
 from mho.input_files import read_json
 from mho.policy import UNIFORM_REFERENCE, Policy
 from mho.seeds import derive_seed
-from mho.workflow.config import TrainingSettings
 from mho.workflow.material import finish_training, train_with_progress
 from mho.workflow.noise import noise_ingredients
 from mho.workflow.prepared import Prepared
 from mho.workflow.run_directory import StageResult, hash_files, hash_json
 from mho.workflow.stage import Figures, Report, report_part
+from mho.workflow.training_settings import TrainingSettings
 
 if TYPE_CHECKING:
     from mho.data.dataset import Split

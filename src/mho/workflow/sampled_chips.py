@@ -18,8 +18,9 @@ from mho.evaluation.accuracy import sample_chips
 from mho.evaluation.chips import SampledChips
 from mho.evaluation.networks import pool_chips, samples_for_ranges, score_chips
 from mho.hardware.spec import Accelerator
-from mho.workflow.config import NoiseSettings, SimulationSettings
+from mho.workflow.config import SimulationSettings
 from mho.workflow.noise import load_alike, noise_conditions
+from mho.workflow.training_settings import NoiseSettings
 
 AUTO_SAMPLES = (50, 500)
 """The fewest and the most test samples of each chip where the user gives no number."""

@@ -14,8 +14,8 @@ from mho.data import DataSpec, load_dataset
 from mho.evaluation.networks import evaluate_network
 from mho.mapping.layer_mapping import DEFAULT_MODEL
 from mho.quantization.qat import TrainableNetwork
-from mho.workflow.config import QatSettings, TrainingSettings
 from mho.workflow.material import COMPILING_PAYS_MACS, Material, compiled, hash_dataset, training_options
+from mho.workflow.training_settings import QatSettings, TrainingSettings
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,10 @@ from mho.evaluation.chips import SampledChips
 from mho.mapping.layer_mapping import MappingModel
 from mho.quantization.calibration import calibrate
 from mho.quantization.qat import TrainableNetwork
-from mho.workflow.config import NoiseSettings, QatSettings, RunConfig, TrainingSettings, load_config
+from mho.workflow.config import RunConfig, load_config
 from mho.workflow.material import Material, hash_dataset, train_with_progress
 from mho.workflow.noise import check_noise, find_noise, make_noise, noise_hardware, noise_ingredients
+from mho.workflow.training_settings import NoiseSettings, QatSettings, TrainingSettings
 
 PAPER = MappingModel.PAPER
 NOISY = make_accelerator(

@@ -14,7 +14,6 @@ from mho.policy import BitWidths, Policy
 from mho.quantization.calibration import calibrate
 from mho.quantization.qat import TrainableNetwork
 from mho.workflow import policy_stages
-from mho.workflow.config import TrainingSettings
 from mho.workflow.policy_stages import (
     AVERAGED,
     CALIBRATED,
@@ -25,6 +24,7 @@ from mho.workflow.policy_stages import (
     TrainFinalists,
     quantize_policy,
 )
+from mho.workflow.training_settings import TrainingSettings
 
 TRAINING = TrainingSettings(epochs=1, learning_rate=0.1)
 

@@ -12,8 +12,9 @@ from mho.data.dataset import Split
 from mho.errors import ConfigError
 from mho.evaluation.chips import SampledChips
 from mho.hardware.loading import to_toml
-from mho.workflow.config import NoiseSettings, SimulationSettings
+from mho.workflow.config import SimulationSettings
 from mho.workflow.sampled_chips import count_samples, evaluate_programs, read_chips
+from mho.workflow.training_settings import NoiseSettings
 
 CALIBRATED = {"adc_range": "calibrated-columns", "adc_latency_us_per_bit": 0.2, "columns_per_adc": 4}
 NOISY = {"programming_error": 0.2, "read_noise": 0.05}
