@@ -7,7 +7,7 @@ are measured on inputs of the network as it was before it was trained: so they d
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -28,6 +28,9 @@ from mho.quantization.quantizers import Quantizer
 from mho.quantization.statistical_noise import StatisticalNoise
 
 _Key = tuple[str, BitWidths, bytes]
+
+_MOST_WEIGHTS = 1 << 23
+"""Of the layers that are kept for other policies: each takes some 70 bytes, on all virtual chips together."""
 
 
 class StatisticalLayers:
@@ -72,7 +75,19 @@ class StatisticalLayers:
         if any(key not in self._layers for key in keys.values()):
             self._add_layers(trainable, arrays, keys)
         found = {name: self._layers[key] for name, key in keys.items()}
+        self._keep_latest(keys.values(), {name: module.weight for name, module in modules.items()})
         return {name: layer for name, layer in found.items() if layer is not None}
+
+    def _keep_latest(self, used: Iterable[_Key], weights: Mapping[str, Tensor | None]) -> None:
+        """Forget the layers that were used longest ago, where those that are kept have too many weights."""
+        for key in used:
+            self._layers[key] = self._layers.pop(key)
+        left = _MOST_WEIGHTS
+        for key in reversed(tuple(self._layers)):
+            stored = weights[key[0]]
+            left -= 0 if stored is None or self._layers[key] is None else stored.numel()
+            if left < 0:
+                del self._layers[key]
 
     def _find_arrays(self, network: Network, widths: Mapping[str, BitWidths]) -> dict[str, LayerArrays]:
         """Return where the weights of each layer lie, by name, in execution order."""

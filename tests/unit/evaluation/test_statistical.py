@@ -17,6 +17,7 @@ from mho.evaluation.networks import ChipEvaluator
 from mho.evaluation.statistical import StatisticalEvaluator, supports
 from mho.mapping.layer_mapping import MappingModel
 from mho.policy import BitWidths, Policy
+from mho.quantization import statistical_layers
 from mho.quantization.calibration import calibrate
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import evaluate
@@ -53,6 +54,15 @@ def model(hardware, dataset, conditions=None, mapping=MappingModel.PAPER, seed=3
 def test_ideal_arrays_have_the_accuracy_of_the_integers(trainable, dataset):
     (found,) = model(IDEAL, dataset).evaluate(widths(trainable, "4/4"), (dataset.validation,))
     assert found == evaluate(trainable, dataset.validation)
+
+
+def test_layers_of_policies_long_ago_are_forgotten_and_found_again(trainable, dataset, monkeypatch):
+    """Of 1,776 weights a policy, those of two policies are kept."""
+    monkeypatch.setattr(statistical_layers, "_MOST_WEIGHTS", 3600)
+    evaluator, split = model(CONVERTED, dataset), (dataset.validation,)
+    before = [evaluator.evaluate(widths(trainable, bits), split) for bits in ("4/4", "5/5", "6/6")]
+    assert {bits for _, bits, _ in evaluator._layers._layers} == {BitWidths(5, 5), BitWidths(6, 6)}
+    assert [evaluator.evaluate(widths(trainable, bits), split) for bits in ("4/4", "5/5", "6/6")] == before
 
 
 @pytest.mark.parametrize("mapping", list(MappingModel))
