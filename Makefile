@@ -57,9 +57,10 @@ test-figures: $(INSTALLED)
 test-pages: $(INSTALLED)
 	$(BIN)/python -m pytest -m pages -n 2 --dist worksteal tests/unit/test_docs.py tests/end_to_end/test_tutorials.py
 
-#   make test-processes   kill commands and the workers of a cluster, and train in several processes
+#   make test-processes   kill commands, workers, nodes of a cluster and a database server, and train in several processes
 test-processes: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow -n 2 --dist worksteal tests/end_to_end/test_kills.py tests/end_to_end/test_ray.py \
+	    tests/unit/bit_search/test_batches.py tests/unit/bit_search/test_trial_database.py \
 	    tests/unit/quantization/test_distributed_training.py
 
 #   make test-install   build wheel and sdist, install the wheel in an empty environment and run it there

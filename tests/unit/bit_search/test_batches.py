@@ -22,6 +22,7 @@ def plain(result):
     return [dataclasses.replace(record, seconds=0.0, index=0) for record in result.records]
 
 
+@pytest.mark.slow
 def test_processes_find_what_one_process_finds_even_where_some_of_them_die(tmp_path):
     alone = search_at_once("exact", 10, 4)
     evaluator = SmoothEvaluator(NAMES)
@@ -44,6 +45,7 @@ def test_a_cluster_finds_what_one_process_finds_even_where_it_loses_workers(monk
     assert ray.busiest == 3
 
 
+@pytest.mark.slow
 def test_a_policy_that_processes_always_die_of_has_failed_and_the_search_goes_on(tmp_path):
     alone = search_at_once("random", 5, 2)
     deadly = (SmoothEvaluator(NAMES).seed_for(alone.records[1].policy),)
@@ -55,6 +57,7 @@ def test_a_policy_that_processes_always_die_of_has_failed_and_the_search_goes_on
     assert len((tmp_path / "tries").read_text().splitlines()) == ATTEMPTS
 
 
+@pytest.mark.slow
 def test_where_no_process_lives_nothing_is_logged(tmp_path):
     deadly = (SmoothEvaluator(NAMES).seed_for(resnet18_space().reference_policy),)
     recipe = SmoothRecipe(NAMES, deadly=deadly, tries=tmp_path / "tries", lives=99)

@@ -111,6 +111,7 @@ def test_a_connection_that_broke_within_a_transaction_is_asked_for_again(tmp_pat
     assert "does not answer (Can't reconnect" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_server_that_is_restarted_is_waited_for(postgres, postgres_url, connect, let_time_pass, caplog):
     """It is stopped and killed in turn."""
     storage, reader = connect(postgres_url), connect(postgres_url)
@@ -164,6 +165,7 @@ def test_what_was_done_before_the_connection_was_lost_is_not_done_twice(url, con
     assert states(reader).count(COMPLETE) == 1
 
 
+@pytest.mark.slow
 def test_two_searches_go_on_when_their_server_is_restarted(postgres, postgres_url, tmp_path):
     logs = [tmp_path / "one.jsonl", tmp_path / "other.jsonl"]
     command = [sys.executable, search_problem.__file__, "random", "16"]
