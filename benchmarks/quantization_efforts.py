@@ -27,7 +27,6 @@ from mho.quantization.effort import EFFORTS
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.reconstruction import reconstruct
 
-MEAN, DEVIATION = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 WIDTHS = ("8/8", "4/4", "3/3", "2/4")
 BATCH = 250
 
@@ -50,9 +49,7 @@ def main() -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    spec = DataSpec(
-        name="cifar10", root=options.data, calibration=options.calibration, validation=1000, mean=MEAN, std=DEVIATION
-    )
+    spec = DataSpec(name="cifar10", root=options.data, calibration=options.calibration, validation=1000)
     dataset = load_dataset(spec, np.random.default_rng(options.seed))
     samples, images = (torch.from_numpy(split.inputs(slice(None))) for split in (dataset.calibration, dataset.test))
     trainable = TrainableNetwork(mho.load(options.network)).eval()

@@ -52,6 +52,9 @@ AdcPolicyOption = Annotated[
     typer.Option(metavar="FILE", help="Bits with which sums of layers are converted; other widths: the model's."),
 ]
 
+_FEW_LAYERS = 8
+"""That a line names."""
+
 
 def compile_model(
     model: ModelArgument,
@@ -168,9 +171,6 @@ def _tell_above(above: dict[str, float]) -> str:
     listed = [f"{name} {error:.3f}" for name, error in list(above.items())[:_FEW_LAYERS]]
     more = f" and {len(above) - len(listed)} more" if len(above) > len(listed) else ""
     return f"\nabove the mapping's bound on errors (mho map shows why): {', '.join(listed)}{more}"
-
-
-_FEW_LAYERS = 8
 
 
 def _tell(figures: dict[str, Any]) -> str:

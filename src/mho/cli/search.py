@@ -163,22 +163,11 @@ def search(
     it was.
     """
     check_config(config, "examples")
-    start = {
-        "algorithm": algorithm,
-        "agent": None if agent is None else agent.absolute(),
-        "evaluations": learn_from if learn_from in (None, "log") else Path(learn_from).absolute(),
-        "probe_images": probe_images,
-    }
     goal = {"cost_budget": cost_budget, "whole_front": True if whole_front else None, "objective": objective}
     methods = {"method": method, "budget": budget, "batch": proposals, "storage": storage, "trackers": track}
-    changes = {**goal, **methods, "start": start}
+    changes = {**goal, **methods, "start": _describe_start(algorithm, agent, learn_from, probe_images)}
     rules = read_rules(max_error, mapping_objective, digital, not_digital)
-    places: dict[str, Any] = {
-        "directory": directory,
-        "data_root": data_root,
-        "weights": weights,
-        "accelerator": rules,
-    }
+    places: dict[str, Any] = {"directory": directory, "data_root": data_root, "weights": weights, "accelerator": rules}
     files = _Files(output, save_agent, explanation)
     settings = files.check(config, changes, places)
     who: dict[str, Any] = {"processes": processes, "ray": ray}
@@ -190,17 +179,26 @@ def search(
     from mho.quantization.allocator import keep_freed_memory
 
     keep_freed_memory()  # training steps are quicker, and the process is this command's own
-    how: dict[str, Any] = {
-        "explain": explain or explanation is not None,
-        "show_progress": shows_progress(as_json=as_json),
-    }
-    found = mho.search_config(config, search=changes, **how, **who, **places)
+    explains, shows = explain or explanation is not None, shows_progress(as_json=as_json)
+    found = mho.search_config(config, search=changes, explain=explains, show_progress=shows, **who, **places)
     files.write(found)
     if as_json:
         echo(json.dumps(_figures(found), indent=2))
     else:
         _tell(found, settings.search.method, explain=explain)
     files.check_policy(found)
+
+
+def _describe_start(
+    algorithm: str | None, agent: Path | None, learn_from: str | None, probe_images: int | None
+) -> dict[str, Any]:
+    """Return the keys of [search.start]."""
+    return {
+        "algorithm": algorithm,
+        "agent": None if agent is None else agent.absolute(),
+        "evaluations": learn_from if learn_from in (None, "log") else Path(learn_from).absolute(),
+        "probe_images": probe_images,
+    }
 
 
 def _figures(found: SearchOutcome) -> dict[str, Any]:

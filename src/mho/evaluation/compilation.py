@@ -58,8 +58,8 @@ def compile_for_machine(
     )
     _check_use(deployment, objective, batch)
     above = {name: round(error, 6) for name, error in deployment.above_bound.items()}
-    told = {**(metadata or {}), ABOVE_BOUND: above} if above else metadata
-    return compile_deployment(quantized, deployment, metadata=told)
+    carried = {**(metadata or {}), ABOVE_BOUND: above} if above else metadata
+    return compile_deployment(quantized, deployment, metadata=carried)
 
 
 def _check_use(deployment: Deployment, objective: Objective | None, batch: int) -> None:

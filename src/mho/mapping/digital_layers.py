@@ -9,6 +9,9 @@ from mho.hardware.mapping_rules import DigitalLayers
 from mho.hardware.spec import Accelerator
 from mho.network.layers import MvmLayer
 
+_MOST_NAMES = 12
+"""Of layers, that an error lists."""
+
 
 def rules_of(accelerator: Accelerator, layer_name: str) -> Accelerator:
     """Return the hardware with the rule of one layer, which its name decides where it is pinned.
@@ -38,7 +41,7 @@ def check_pins(layer_names: Iterable[str], accelerator: Accelerator) -> None:
         raise MappingError(
             f"{unknown[0]!r} is pinned to a unit, and is no MVM layer of the network",
             where="mapping.always_digital and mapping.never_digital",
-            expected=f"one of {', '.join(names[:_TOLD])}{', ...' if len(names) > _TOLD else ''}",
+            expected=f"one of {', '.join(names[:_MOST_NAMES])}{', ...' if len(names) > _MOST_NAMES else ''}",
             hint=suggest(unknown[0], names),
         )
 
@@ -62,7 +65,3 @@ def may_be_digital(layer: MvmLayer, accelerator: Accelerator) -> bool:
 def is_depthwise(layer: MvmLayer) -> bool:
     """Tell whether a layer is a convolution whose groups have one input channel each, and more than one group."""
     return layer.conv is not None and layer.repeat > 1 and layer.inputs == layer.conv.kernel[0] * layer.conv.kernel[1]
-
-
-_TOLD = 12
-"""Names of layers that an error lists."""

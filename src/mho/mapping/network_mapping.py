@@ -92,7 +92,7 @@ def map_network(
         layers: in execution order.
         policy: bit widths of every layer.
         accelerator: what they run on.
-        model: which mapping is meant; the paper's stack_times no writes.
+        model: which mapping is meant; the paper's shares no writes.
         batch: samples that share the writes of weights.
         choices: of the same accelerator and batch, to use again; new ones are added.
 

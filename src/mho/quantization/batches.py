@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from mho.data.dataset import Split
 from mho.errors import DataError
+from mho.network.graph import Network
 
 _BYTES_AT_ONCE = 1 << 23
 """Of inputs in float32: 13 photos of 224 x 224."""
@@ -50,6 +51,12 @@ def samples_at_once(split: Split) -> int:
     Photos by the hundred leave tensors that no cache holds, and take three times as long as by the dozen.
     """
     return max(1, _BYTES_AT_ONCE // (4 * math.prod(split.sample_shape)))
+
+
+def samples_within(network: Network, values: int, most: int) -> int:
+    """Return how many samples at a time leave the largest tensor of a network within so many values: 1 to `most`."""
+    largest = max(math.prod(shape) for shape in network.shapes.values())
+    return max(1, min(most, values // max(1, largest)))
 
 
 def ordered_batches(split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:

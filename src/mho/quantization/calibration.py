@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from mho.errors import DataError
-from mho.network.graph import Network
+from mho.quantization.batches import samples_within
 from mho.quantization.bias_correction import MeanOperand, correct_means, mean_vectors
 from mho.quantization.calibration_table import CalibrationTable
 from mho.quantization.qat import TrainableNetwork
@@ -59,7 +59,9 @@ def calibrate(trainable: TrainableNetwork, inputs: Tensor, batch_size: int | Non
         raise DataError("NaN or infinite values", where="calibration inputs", expected="finite numbers")
     modules = trainable.mvm_modules
     weights = {name: _checked_weight(name, m.weight) for name, m in modules.items() if m.weight is not None}
-    observed = _observe(trainable, inputs, batch_size or _samples_at_once(trainable.network))
+    observed = _observe(
+        trainable, inputs, batch_size or samples_within(trainable.network, _VALUES_AT_ONCE, _MOST_SAMPLES_AT_ONCE)
+    )
     layers = {}
     for name, module in modules.items():
         seen = observed[name]
@@ -194,11 +196,6 @@ def _spread(size: int, count: int) -> Tensor:
     """Return `count` indices below `size`: even, but out of step with the tensor's own strides (golden ratio)."""
     turns = torch.arange(count, dtype=torch.float64) * 0.6180339887498949
     return ((turns - turns.floor()) * size).to(torch.int64)
-
-
-def _samples_at_once(network: Network) -> int:
-    largest = max(math.prod(shape) for shape in network.shapes.values())
-    return max(1, min(_MOST_SAMPLES_AT_ONCE, _VALUES_AT_ONCE // max(1, largest)))
 
 
 def _observe(trainable: TrainableNetwork, inputs: Tensor, batch_size: int) -> dict[str, _LayerObserver]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mho.quantization.batches import samples_within
 from mho.quantization.modules import MvmModule
 from mho.quantization.qat import Step, TrainableNetwork
 
@@ -89,17 +90,12 @@ def join_blocks(parts: Sequence[Part]) -> list[list[Part]]:
     return blocks
 
 
-def samples_at_once(trainable: TrainableNetwork) -> int:
-    """Return how many samples make a batch."""
-    largest = max(math.prod(shape) for shape in trainable.network.shapes.values())
-    return max(1, min(_MOST_SAMPLES_AT_ONCE, _BATCH_VALUES // max(1, largest)))
-
-
 class Streams:
     """Samples at a cut of the network, in batches: `exact` as the float network has them, `rounded` as the other."""
 
     def __init__(self, trainable: TrainableNetwork, inputs: Tensor) -> None:
-        batches = [trainable.take_inputs((batch,)) for batch in inputs.split(samples_at_once(trainable))]
+        at_once = samples_within(trainable.network, _BATCH_VALUES, _MOST_SAMPLES_AT_ONCE)
+        batches = [trainable.take_inputs((batch,)) for batch in inputs.split(at_once)]
         self._trainable = trainable
         self.samples = len(inputs)
         self.exact: list[Tensors] = batches

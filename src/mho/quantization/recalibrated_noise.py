@@ -8,9 +8,9 @@ chip that is corrected later meets errors that the finished network never does.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
+from mho.quantization.channel_statistics import measure_channels, scale_to
 from mho.quantization.layer_noise import LayerNoise
 from mho.quantization.mvm_products import Geometry, multiply
 
@@ -59,20 +59,11 @@ class RecalibratedNoise(LayerNoise):
         assert self._stood_for is not None, "weights come first"
         product = multiply(streamed, self._stood_for, None, geometry)
         if self.is_exact:
-            self._wanted.append(_measure(product, geometry))
+            self._wanted.append(measure_channels(product, geometry))
             return None
         added = self.noise.residual(streamed, integers, geometry, offset)
         on_chip = product if added is None else product + added
-        found, found_mean = _measure(on_chip, geometry)
+        found, found_mean = measure_channels(on_chip, geometry)
         wanted, wanted_mean = self._wanted[self._next] if self._wanted else (found, found_mean)
         self._next = (self._next + 1) % max(1, len(self._wanted))  # a layer may be used several times
-        scale = torch.where((found > 0) & (wanted > 0), wanted / found, 1.0)
-        return (on_chip - found_mean).mul_(scale).add_(wanted_mean).sub_(product)
-
-
-def _measure(results: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
-    """Return standard deviation and mean of each channel; of a product of activations those of all results."""
-    output = {"matmul": None, "conv": 1}.get(geometry[0], results.dim() - 1)
-    axes = [axis for axis in range(results.dim()) if axis != output]
-    deviation, mean = torch.std_mean(results, dim=axes, correction=0, keepdim=True)
-    return deviation, mean
+        return (on_chip - found_mean).mul_(scale_to(wanted, found)).add_(wanted_mean).sub_(product)

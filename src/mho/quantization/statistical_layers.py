@@ -107,7 +107,7 @@ class StatisticalLayers:
                 if key in self._layers:
                     continue
                 layer = noise.layers.get(name)
-                assert layer is None or isinstance(layer, StatisticalNoise), "the method was asked for"
+                assert layer is None or isinstance(layer, StatisticalNoise), "the method makes no other"
                 self._layers[key] = layer
                 if layer is not None and layer.has_meter:
                     if not self._inputs:

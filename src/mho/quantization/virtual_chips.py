@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mho.data.dataset import Split
 from mho.quantization.batches import samples_at_once
+from mho.quantization.channel_statistics import measure_channels, scale_to
 from mho.quantization.devices import device_of
 from mho.quantization.mvm_products import Geometry, multiply, multiply_parts
 from mho.quantization.normal_numbers import NumberTables, VirtualChips
@@ -109,7 +110,7 @@ class ChannelCorrection:
         assert self._wanted is not None, "exact results come first"
         if self._found is None:
             (wanted, wanted_mean), (found, found_mean) = self._wanted, _measure(results, chips, geometry)
-            scale = torch.where((found > 0) & (wanted > 0), wanted / found, 1.0)
+            scale = scale_to(wanted, found)
             self._found = scale, wanted_mean - scale * found_mean
         scale, shift = self._found
         return (results.unflatten(0, (chips, -1)) * scale + shift).flatten(0, 1)
@@ -117,11 +118,7 @@ class ChannelCorrection:
 
 def _measure(results: Tensor, chips: int, geometry: Geometry) -> tuple[Tensor, Tensor]:
     """Return standard deviation and mean of each channel of each chip, lined up with [chips, samples, ...]."""
-    of_chips = results.unflatten(0, (chips, -1))
-    channel = {"matmul": None, "conv": 2}.get(geometry[0], of_chips.dim() - 1)
-    axes = [axis for axis in range(1, of_chips.dim()) if axis != channel]
-    deviation, mean = torch.std_mean(of_chips, dim=axes, correction=0, keepdim=True)
-    return deviation, mean
+    return measure_channels(results.unflatten(0, (chips, -1)), geometry, chip_axes=1)
 
 
 @dataclass(frozen=True, eq=False)
