@@ -67,7 +67,7 @@ class Task:
     method: str
     budget: int
     seed: int
-    allowed_drop_points: float
+    allowed_drop: float
     model: str
     with_noise: bool
     log: str
@@ -202,7 +202,7 @@ def _search(task: Task) -> dict[str, Any]:
     space = whole if task.method == "rl-paper" else pruned
     evaluator = Clock(surrogate.with_seed(task.seed), [])
     log = EvaluationLog(None, evaluator.problem)
-    options = SearchLimits(task.budget, task.allowed_drop_points, repeats=task.repeats)
+    options = SearchLimits(task.budget, task.allowed_drop, repeats=task.repeats)
     picks: dict[int, Policy | None] = {}
 
     def note(progress: SearchProgress) -> None:
@@ -222,7 +222,7 @@ def _search(task: Task) -> dict[str, Any]:
     return {
         "task": asdict(task),
         "reference_cost": space.reference_cost,
-        "target": true_target(surrogate, space, task.allowed_drop_points),
+        "target": true_target(surrogate, space, task.allowed_drop),
         "costs": [record.cost for record in result.records],
         "evaluations": len(log),
         "evaluated_at": [record.index + 1 for record in result.records],

@@ -48,11 +48,11 @@ class Run:
         accuracies = np.array(result["accuracies"])
         kept = np.zeros(result["evaluations"])
         kept[np.array(result["evaluated_at"]) - 1] = np.where(accuracies >= result["target"] - 1e-12, each, 0.0)
-        losses = 100.0 * (result["target"] - accuracies) + task["allowed_drop_points"]
+        losses = 100.0 * (result["target"] - accuracies) + task["allowed_drop"]
         picks = {int(count): index for count, index in result["picked"].items()}
         return cls(
             task["method"], task["budget"], task["seed"], np.maximum.accumulate(kept), each, losses, picks,
-            task["allowed_drop_points"], 1000.0 * result["seconds"] / result["evaluations"],
+            task["allowed_drop"], 1000.0 * result["seconds"] / result["evaluations"],
         )  # fmt: skip
 
     def found(self, count: int) -> float:

@@ -43,7 +43,7 @@ learning_rate = 0.1
 [search]
 method = "random"
 budget = 3
-allowed_drop_points = 50
+allowed_drop = 50
 hold_first_last = "none"
 
 [qat]

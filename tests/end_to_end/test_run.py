@@ -62,7 +62,7 @@ def copied(finished, tmp_path) -> Path:
     return shutil.copytree(finished, tmp_path / "copy")
 
 
-ANY_DROP = ("allowed_drop_points = 20", "allowed_drop_points = 100")
+ANY_DROP = ("allowed_drop = 20", "allowed_drop = 100")
 SHORT = ("epochs = 12", "epochs = 3"), ("budget = 8", "budget = 2")
 
 

@@ -21,7 +21,7 @@ learning_rate = 0.1
 [search]
 method = "random"
 budget = 3
-allowed_drop_points = 0
+allowed_drop = 0
 min_weight_bits = 1
 max_weight_bits = 1
 min_act_bits = 1

@@ -62,7 +62,7 @@ learning_rate = 0.01
 method = "random"
 budget = 6
 batch = 2
-allowed_drop_points = 50
+allowed_drop = 50
 hold_first_last = "none"
 
 [qat]

@@ -83,7 +83,7 @@ def make_result() -> RunResult:
         "search": {
             "method": "rl", "objective": "latency", "objective_words": "latency on one crossbar", "unit": "ps",
  "fidelity": "20 steps of training", "budget": 40, "space": str(7 ** 12),
-            "allowed_drop_points": 1.0, "target_accuracy": 0.955, "best": 11, "finalists": [11],
+            "allowed_drop": 1.0, "target_accuracy": 0.955, "best": 11, "finalists": [11],
             "evaluations": evaluations(),
         },
         "trainings": [

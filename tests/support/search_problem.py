@@ -165,7 +165,7 @@ def search(
     space = space or resnet18_space(prune=method != "rl-paper")
     evaluator = SmoothEvaluator(space.layer_names, seed, noise=noise, seconds=seconds)
     log = EvaluationLog(log_path, evaluator.problem)
-    options = SearchLimits(budget, allowed_drop_points=allowed)
+    options = SearchLimits(budget, allowed_drop=allowed)
     return run_search(method, space, evaluator, log, options, np.random.default_rng(seed), on_progress)
 
 

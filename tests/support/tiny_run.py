@@ -54,7 +54,7 @@ learning_rate = 0.01
 [search]
 method = "random"
 budget = 8
-allowed_drop_points = 20
+allowed_drop = 20
 hold_first_last = "none"
 
 [qat]

@@ -118,7 +118,7 @@ class SearchOptions:
             where their log lies: the method learns from them first, and they do not count into the budget.
         accuracy_of: whose accuracy counts: "auto", that of exact integers on ideal hardware, and on any other that on
             its chips; "exact", "statistical" or "sampled-chips" (`mho.evaluation.accuracy.AccuracyOf`). On chips,
-            `allowed_drop_points` count from uniform 8/8 by exact integers.
+            `allowed_drop` count from uniform 8/8 by exact integers.
         conditions: when and how chips are read; None: at once.
         network_evaluator: evaluates candidates instead, for instance on chips of other hardware than the accelerator's.
         batch: how many policies the method proposes before any of them is evaluated.
@@ -180,7 +180,7 @@ def search(
     budget: int,
     method: MethodName | OwnMethod = AUTO,
     objective: Objective | ObjectiveName = Objective.LATENCY,
-    allowed_drop_points: float = 1.0,
+    allowed_drop: float = 1.0,
     training: TrainingOptions | None = None,
     seed: int = 0,
     log_path: str | Path | None = None,
@@ -207,7 +207,7 @@ def search(
         objective: what is made least on the accelerator's crossbars: "latency" of an input; "interval" between inputs;
             "energy" of an input; "energy-delay", that energy times the latency; "crossbars" that hold all tiles at
             once; "lifetime", the writes of a cell for an input.
-        allowed_drop_points: points of validation accuracy that may be lost against uniform 8/8.
+        allowed_drop: points of validation accuracy that may be lost against uniform 8/8.
         training: the short training of each candidate; None: post-training quantization only.
         seed: of the method and of every training.
         log_path: file of evaluations; with it, the same call goes on after an interruption.
@@ -229,7 +229,7 @@ def search(
     space = _derive_space(network, hardware, method, least, options)
     evaluator = _make_evaluator(network, data, hardware, training, seed, options)
     log, given = EvaluationLog(log_path, evaluator.problem), _read_given(options, evaluator, space)
-    limits = options.limits(budget, allowed_drop_points, least, is_trained=training is not None)
+    limits = options.limits(budget, allowed_drop, least, is_trained=training is not None)
     with open_measurer(workers, options.storage, space, evaluator, log, options.batch) as measurer:
         return run_search(
             method, space, evaluator, log, limits, np.random.default_rng(seed), on_progress,

@@ -36,7 +36,7 @@ class Goal:
     Attributes:
         reference_accuracy: accuracy that drops count from, 0..1: that of the reference (uniform 8/8 by default), by
             exact integers where policies are evaluated on chips.
-        allowed_drop_points: points (percent) of accuracy that may be lost, >= 0; unused where a cost budget is given.
+        allowed_drop: points (percent) of accuracy that may be lost, >= 0; unused where a cost budget is given.
         reference_cost: of uniform 8/8, in the unit of `objective`.
         reference_score: loss of uniform 8/8, evaluated as policies are.
         objective: what costs are.
@@ -45,7 +45,7 @@ class Goal:
     """
 
     reference_accuracy: float
-    allowed_drop_points: float
+    allowed_drop: float
     reference_cost: int
     reference_score: float
     objective: Objective = Objective.LATENCY
@@ -53,9 +53,9 @@ class Goal:
     whole_front: bool = False
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.reference_accuracy <= 1.0 or not 0.0 <= self.allowed_drop_points <= 100.0:
+        if not 0.0 <= self.reference_accuracy <= 1.0 or not 0.0 <= self.allowed_drop <= 100.0:
             raise ConfigError(
-                f"reference accuracy {self.reference_accuracy} with {self.allowed_drop_points} points allowed to lose",
+                f"reference accuracy {self.reference_accuracy} with {self.allowed_drop} points allowed to lose",
                 where="search goal",
                 expected="an accuracy in 0..1 and 0..100 points",
             )
@@ -73,7 +73,7 @@ class Goal:
         """Smallest accuracy that the best policy may have, 0..1: 0 where only its cost is limited."""
         if self.cost_budget is not None:
             return 0.0
-        return max(0.0, self.reference_accuracy - self.allowed_drop_points / 100.0)
+        return max(0.0, self.reference_accuracy - self.allowed_drop / 100.0)
 
     def allows(self, cost: int) -> bool:
         """Tell whether the best policy may cost so much."""
@@ -181,7 +181,7 @@ def smoothed_target(goal: Goal, records: Sequence[EvaluationRecord], estimates: 
     )
     if (reference := next(known, None)) is None:
         return goal.target_accuracy
-    return min(reference, max(goal.target_accuracy, reference - goal.allowed_drop_points / 100.0))
+    return min(reference, max(goal.target_accuracy, reference - goal.allowed_drop / 100.0))
 
 
 def allowed_excess(goal: Goal, records: Sequence[EvaluationRecord]) -> float:

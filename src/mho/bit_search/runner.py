@@ -165,7 +165,7 @@ class SearchResult(Drawable):
             "method": self.method,
             "objective": str(self.goal.objective),
             "reference_accuracy": self.goal.reference_accuracy,
-            "allowed_drop_points": None if self.goal.cost_budget is not None else self.goal.allowed_drop_points,
+            "allowed_drop": None if self.goal.cost_budget is not None else self.goal.allowed_drop,
             "cost_budget": self.goal.cost_budget,
             "whole_front": self.goal.whole_front,
             "reference": self.reference.to_json(),
@@ -308,7 +308,7 @@ def make_goal(
     assert reference.score is not None, "the reference was measured"
     return Goal(
         full_accuracy,
-        options.allowed_drop_points,
+        options.allowed_drop,
         space.reference_cost,
         reference.score,
         space.objective,

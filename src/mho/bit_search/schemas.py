@@ -75,7 +75,7 @@ def search_schema() -> dict[str, Any]:
         "method": {"type": "string"},
         "objective": {"enum": [str(objective) for objective in Objective], "description": "What was made least."},
         "reference_accuracy": {"type": "number", "description": "Of uniform 8/8 on the validation split, 0..1."},
-        "allowed_drop_points": {
+        "allowed_drop": {
             "type": ["number", "null"],
             "minimum": 0,
             "description": "Points (percent); null within a cost budget.",

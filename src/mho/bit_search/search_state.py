@@ -27,11 +27,11 @@ class SearchLimits:
     Attributes:
         budget: evaluations, those of the reference and repeated ones counted in; the same count for every method,
             whether an evaluation was made now or comes from the log.
-        allowed_drop_points: points (percent) of accuracy that the best policy may lose against the reference, >= 0.
+        allowed_drop: points (percent) of accuracy that the best policy may lose against the reference, >= 0.
         reference_accuracy: accuracy that drops count from, 0..1; None: that of uniform 8/8, evaluated first: by exact
             integers, where policies are evaluated on chips too.
         cost_budget: what the best policy may cost; with it the most accurate policy within it is searched, and
-            `allowed_drop_points` is unused. None: the cheapest policy within the allowed loss.
+            `allowed_drop` is unused. None: the cheapest policy within the allowed loss.
         batch: how many policies the method proposes before any of them is evaluated. It is part of what the search
             is: other batches lead to other proposals; by how many processes they are evaluated changes nothing. As
             many are measured again at a time.
@@ -44,7 +44,7 @@ class SearchLimits:
     """
 
     budget: int
-    allowed_drop_points: float = 1.0
+    allowed_drop: float = 1.0
     reference_accuracy: float | None = None
     cost_budget: CostBudget | None = None
     whole_front: bool = False
@@ -71,10 +71,8 @@ class SearchLimits:
                 where="search: repeats",
                 expected="a budget of 2 more, or larger: 8/8 is measured with every seed, and something else once",
             )
-        if not 0.0 <= self.allowed_drop_points <= 100.0:
-            raise ConfigError(
-                f"allowed_drop_points is {self.allowed_drop_points}", where="search", expected="0..100 points"
-            )
+        if not 0.0 <= self.allowed_drop <= 100.0:
+            raise ConfigError(f"allowed_drop is {self.allowed_drop}", where="search", expected="0..100 points")
 
 
 @dataclass(frozen=True)

@@ -239,7 +239,7 @@ def _run(file: Path, given: dict[str, Any]) -> str:
         "data": {"name": data, **({"calibration": 200, "validation": 250} if is_small else {})},
         "accelerator": {"name": _beside(given["accelerator"] or LIKE, file)},
         "evaluation": {"training": {"steps": 20 if is_small else 60, "batch_size": 64, "learning_rate": 0.01}},
-        "search": {"budget": given["budget"] or 40, "allowed_drop_points": _number(given["allowed_drop"] or 1.0)},
+        "search": {"budget": given["budget"] or 40, "allowed_drop": _number(given["allowed_drop"] or 1.0)},
         "qat": {"epochs": 20 if is_small else 5, **training, "learning_rate": 0.01 if is_small else 0.005},
     }
     load_accelerator(given["accelerator"] or LIKE)

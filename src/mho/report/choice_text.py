@@ -104,7 +104,7 @@ def _describe_rule(search: SearchFigures) -> str:
     target = format_percent(search.target_accuracy or 0.0)
     smoothed = "" if search.smoothed_target is None else f" (then from {format_percent(search.smoothed_target)})"
     return (
-        f"What wins is the cheapest policy with at least {target}: {search.allowed_drop_points:.2f} points below "
+        f"What wins is the cheapest policy with at least {target}: {search.allowed_drop:.2f} points below "
         f"{_describe_full(search, reference)}, {plural(reference.seeds, 'seed')}). It must reach "
         f"that as measured, and once accuracies are smoothed along the loss{smoothed}: of many single measurements the "
         f"fastest that seems accurate enough is a lucky one.{seeds}"
@@ -114,7 +114,7 @@ def _describe_rule(search: SearchFigures) -> str:
 def _describe_full(search: SearchFigures, reference: EvaluationFigures) -> str:
     """Return what drops count from: uniform 8/8, by exact integers where policies were evaluated on chips."""
     accuracy = reference.accuracy or 0.0
-    full = (search.target_accuracy or 0.0) + (search.allowed_drop_points or 0.0) / 100
+    full = (search.target_accuracy or 0.0) + (search.allowed_drop or 0.0) / 100
     if abs(full - accuracy) < 1e-9 or not search.target_accuracy:
         return f"uniform 8/8 ({format_percent(accuracy)}"
     return f"uniform 8/8 with exact integers ({format_percent(full)}, and {format_percent(accuracy)} on chips"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from mho.bit_search.verdicts import Verdict
 from mho.cost_model.document import leave_out_adc_bits
@@ -85,7 +85,7 @@ class SearchFigures(FrozenModel):
     """Policies that it was allowed to evaluate."""
     space: str
     """Number of policies in the search space, exact, in decimal."""
-    allowed_drop_points: float | None
+    allowed_drop: float | None
     """Points of accuracy that may be lost against uniform 8/8; null where the cost was limited instead."""
     target_accuracy: float | None
     """Smallest accuracy that was accepted, on validation data; null where the cost was limited instead."""
@@ -104,6 +104,15 @@ class SearchFigures(FrozenModel):
     """Indices of the policies that were trained fully, in that order."""
     evaluations: tuple[EvaluationFigures, ...]
     """Every policy tried, the reference first."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_old_name(cls, content: Any) -> Any:
+        """Results that predate other tasks have the allowed drop by the name of its unit, points."""
+        if isinstance(content, dict) and "allowed_drop_points" in content:
+            content = dict(content)
+            content.setdefault("allowed_drop", content.pop("allowed_drop_points"))
+        return content
 
     @property
     def spent(self) -> str:

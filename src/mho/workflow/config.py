@@ -274,7 +274,7 @@ def load_config(
 
     `accelerator` holds keys of the file's table [accelerator]; None leaves one as it is in the file.
 
-    A policy takes the place of the file's search: of its table only `objective` and `allowed_drop_points` are left.
+    A policy takes the place of the file's search: of its table only `objective` and `allowed_drop` are left.
 
     Raises:
         InputFileError: the file is missing or not TOML, or the policy's cannot be read.
@@ -295,7 +295,7 @@ def load_config(
         content["accelerator"] |= given
     search = content.get("search", {})
     if policy is not None and isinstance(search, dict):
-        kept = {key: value for key, value in search.items() if key in ("objective", "allowed_drop_points")}
+        kept = {key: value for key, value in search.items() if key in ("objective", "allowed_drop")}
         content["search"] = {**kept, "policy": str(policy.absolute())}
     _resolve(content, base)
     return parse_settings(RunConfig, content, where=str(path))

@@ -50,14 +50,14 @@ class ChooseMapping:
     Attributes:
         layer_names: of the network.
         objective: what is cheap.
-        allowed_drop_points: of accuracy on chips, against exact integers.
+        allowed_drop: of accuracy on chips, against exact integers.
     """
 
     prepared: Prepared
     layer_names: tuple[str, ...]
     evaluation: EvaluationSettings
     objective: Objective
-    allowed_drop_points: float
+    allowed_drop: float
     seed: int
     name: str = "mapping"
     title: str = "Choose the mapping"
@@ -72,7 +72,7 @@ class ChooseMapping:
             "accelerator": material.accelerator.to_json(),
             "bounds": [str(bound) for bound in BOUNDS],
             "objective": str(self.objective),
-            "allowed_drop_points": self.allowed_drop_points,
+            "allowed_drop": self.allowed_drop,
             "evaluation": self.evaluation.model_dump(mode="json"),
             **evaluator_ingredients(self.prepared.evaluators(self.evaluation, self.seed).candidates),
         }
@@ -102,7 +102,7 @@ class ChooseMapping:
             evaluator = prepared.evaluators(self.evaluation, self.seed).candidates
             found = evaluate_network(module, validation, evaluator)
             tried.append({"max_error": str(bound), "cost": cost, "accuracy": found["accuracy"]})
-        target = exact - self.allowed_drop_points / 100
+        target = exact - self.allowed_drop / 100
         return {
             "exact_accuracy": exact,
             "target_accuracy": target,

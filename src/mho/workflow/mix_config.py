@@ -18,7 +18,7 @@ from mho.workflow.search_settings import SearchSettings
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 _COMPUTING = ("threads", "devices", "precision")
-_SEARCH_KEYS = ("method", "objective", "budget", "allowed_drop_points", "cost_budget", "whole_front", "batch")
+_SEARCH_KEYS = ("method", "objective", "budget", "allowed_drop", "cost_budget", "whole_front", "batch")
 
 
 class MixSettings(FrozenModel):
@@ -55,7 +55,7 @@ class MixSearch(FrozenModel):
     the other."""
     budget: int = Field(ge=2, le=100_000)
     """Evaluations of the whole mix, uniform 8/8 and repeated ones counted in."""
-    allowed_drop_points: float | None = Field(default=None, ge=0, le=100)
+    allowed_drop: float | None = Field(default=None, ge=0, le=100)
     """Points of the networks' mean accuracy on validation data, weighted by their shares, that may be lost against
     uniform 8/8; 1 where no other goal is given."""
     cost_budget: Annotated[float, Field(gt=0, le=1)] | str | None = None

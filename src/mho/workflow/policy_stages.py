@@ -232,14 +232,14 @@ class TrainFinalists:
     The drop counts from uniform 8/8 by exact integers, whatever evaluates the finalists.
 
     Attributes:
-        allowed_drop_points: None: within a cost budget all are trained, and the most accurate one is taken.
+        allowed_drop: None: within a cost budget all are trained, and the most accurate one is taken.
     """
 
     prepared: Prepared
     search: StageResult
     reference: StageResult
     training: TrainingSettings
-    allowed_drop_points: float | None
+    allowed_drop: float | None
     finalists: int
     seed: int
     evaluator: NetworkEvaluator | None = None
@@ -260,7 +260,7 @@ class TrainFinalists:
             "reference": self.reference.digest,
             "training": self.training.model_dump(mode="json"),
             **noise_ingredients(self.training, material.accelerator, material.mapping, material.chips),
-            "allowed_drop_points": self.allowed_drop_points,
+            "allowed_drop": self.allowed_drop,
             "finalists": self.finalists,
             "seed": self.seed,
             "measures": ["sensitivities"],
@@ -278,7 +278,7 @@ class TrainFinalists:
         best = len(tried) - 1
         if not self._is_accurate(tried[best][1]):
             best = max(range(len(tried)), key=lambda k: (tried[k][1]["validation"]["accuracy"], -k))
-        if self.allowed_drop_points is not None and not self._is_accurate(tried[best][1]):
+        if self.allowed_drop is not None and not self._is_accurate(tried[best][1]):
             notes.append(
                 f"None of the {len(tried)} finalists kept the allowed drop on validation data after full training; "
                 "the most accurate one was taken."
@@ -291,7 +291,7 @@ class TrainFinalists:
             "notes": figures["notes"] + notes,
             "index": index,
             "finalists": [k for k, _ in tried],
-            "target_accuracy": None if self.allowed_drop_points is None else self._target,
+            "target_accuracy": None if self.allowed_drop is None else self._target,
         }
 
     def _train(self, index: int, number: int, place: Path, report: Report) -> Figures:
@@ -326,10 +326,10 @@ class TrainFinalists:
     @property
     def _target(self) -> float:
         """Smallest accuracy on validation data that keeps the allowed drop, 0..1."""
-        return max(0.0, exact_accuracy(self.reference.figures) - (self.allowed_drop_points or 0.0) / 100)
+        return max(0.0, exact_accuracy(self.reference.figures) - (self.allowed_drop or 0.0) / 100)
 
     def _is_accurate(self, figures: Figures) -> bool:
-        if self.allowed_drop_points is None:
+        if self.allowed_drop is None:
             return False
         return figures["validation"]["accuracy"] >= self._target - 1e-12
 

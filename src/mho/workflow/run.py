@@ -231,7 +231,7 @@ def prepare(config: RunConfig, material: Material, get: Callable[[Stage], StageR
     search = config.search
     choice = ChooseMapping(
         prepared, tuple(network.figures["layers"]), config.evaluation, SearchObjective(search.objective),
-        search.allowed_drop_points, seed,
+        search.allowed_drop, seed,
     )  # fmt: skip
     return network, choice.apply(get(choice).figures)
 
@@ -269,7 +269,7 @@ def run_stages(
             search,
             reference,
             config.qat,
-            config.search.allowed_drop_points if config.search.cost_budget is None else None,
+            config.search.allowed_drop if config.search.cost_budget is None else None,
             config.search.finalists,
             seed,
             evaluator,

@@ -42,7 +42,7 @@ def read_goal(content: Mapping[str, Any], reference: EvaluationRecord) -> Goal:
     assert reference.score is not None, "a search without its reference ends with an error"
     return Goal(
         content["reference_accuracy"],
-        content["allowed_drop_points"] or 0.0,
+        content["allowed_drop"] or 0.0,
         reference.cost,
         reference.score,
         Objective(content["objective"]),
@@ -84,7 +84,7 @@ def collect_search(stage: StageResult, found: Mapping[str, Any], budget: int) ->
         fidelity=stage.figures["fidelity"],
         budget=budget,
         space=stage.figures["space"],
-        allowed_drop_points=content["allowed_drop_points"],
+        allowed_drop=content["allowed_drop"],
         target_accuracy=stage.figures["target_accuracy"],
         smoothed_target=told.target,
         cost_budget=stage.figures["cost_budget"],
@@ -110,7 +110,7 @@ def describe_result(result: SearchResult) -> SearchFigures:
         fidelity=result.reference.fidelity,
         budget=result.tried,
         space="",
-        allowed_drop_points=None if goal.cost_budget is not None else goal.allowed_drop_points,
+        allowed_drop=None if goal.cost_budget is not None else goal.allowed_drop,
         target_accuracy=None if goal.cost_budget is not None else goal.target_accuracy,
         smoothed_target=None if told is None else told.target,
         cost_budget=goal.cost_budget,
@@ -234,7 +234,7 @@ def _summarize(stage: StageResult, content: Mapping[str, Any]) -> SearchSummary:
 def _describe_goal(goal: Goal) -> str:
     if goal.cost_budget is not None:
         return f"within {format_cost(goal.cost_budget, goal.objective.unit)}"
-    return f"{'whole front, ' if goal.whole_front else ''}{format_points(goal.allowed_drop_points)} allowed"
+    return f"{'whole front, ' if goal.whole_front else ''}{format_points(goal.allowed_drop)} allowed"
 
 
 def _follow(goal: Goal, records: tuple[EvaluationRecord, ...]) -> Iterator[BestSoFar]:

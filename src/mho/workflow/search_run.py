@@ -80,7 +80,7 @@ def with_search(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
     content = config.search.model_dump(mode="json", exclude_unset=True)
     given = {key: value for key, value in changes.items() if value is not None}
     if "cost_budget" in given:
-        content = {key: value for key, value in content.items() if key not in ("allowed_drop_points", "whole_front")}
+        content = {key: value for key, value in content.items() if key not in ("allowed_drop", "whole_front")}
     if given.get("whole_front"):
         content.pop("cost_budget", None)
     start = given.pop("start", {})

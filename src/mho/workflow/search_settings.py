@@ -143,7 +143,7 @@ class SearchSettings(FrozenModel):
 
     policy: Annotated[Mapping[str, Widths], PlainSerializer(dict, return_type=dict[str, str])] | None = None
     """Widths of every layer by name, or in a file the name of a policy file: nothing is searched, this policy is
-    trained, compiled and simulated. Beside it `objective` and `allowed_drop_points` may be given."""
+    trained, compiled and simulated. Beside it `objective` and `allowed_drop` may be given."""
     method: MethodName = "auto"
     """`auto` takes what the benchmarks of methods show best, and says why. `rl` is the improved agent, `rl-paper`
     follows arXiv 2601.21737; `exact` solves a program in a model of sensitivities; `evolution` and `tpe`
@@ -162,12 +162,12 @@ class SearchSettings(FrozenModel):
     `postgresql+psycopg://user@host/name`, or `sqlite` for a file beside the log. Changes no figure."""
     trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
     """What shows the search while it runs: TensorBoard, Weights & Biases."""
-    allowed_drop_points: float = Field(default=1.0, ge=0, le=100)
+    allowed_drop: float = Field(default=1.0, ge=0, le=100)
     """Points (percent) of accuracy on validation data that may be lost against uniform 8/8."""
     cost_budget: Annotated[float, Field(gt=0, le=1)] | str | None = None
     """What the best policy may cost, instead of an allowed accuracy drop: a share of the cost of uniform 8/8, such as
     0.4, or an amount in a unit of the objective, such as "250 us". The most accurate policy within it is searched. Left
-    out: the cheapest one within `allowed_drop_points`."""
+    out: the cheapest one within `allowed_drop`."""
     whole_front: bool = False
     """Search policies of all costs alike, instead of near the best one."""
     min_weight_bits: int = Field(default=2, ge=1, le=8)
@@ -211,7 +211,7 @@ class SearchSettings(FrozenModel):
         if self.start == StartSettings():
             content.pop("start", None)
         if self.cost_budget is not None:
-            content.pop("allowed_drop_points", None)
+            content.pop("allowed_drop", None)
         return {key: value for key, value in content.items() if key not in unsaid or value}
 
     @property
@@ -266,7 +266,7 @@ class SearchSettings(FrozenModel):
     def _check_policy(self) -> None:
         if self.policy is None:
             return
-        own = {"policy", "budget", "objective", "allowed_drop_points"}
+        own = {"policy", "budget", "objective", "allowed_drop"}
         others = [
             *self.model_dump(exclude_defaults=True, exclude=own),
             *(["budget"] if self.budget != GIVEN_BUDGET else []),
@@ -286,8 +286,8 @@ class SearchSettings(FrozenModel):
             return
         if self.whole_front:
             raise ValueError("give either cost_budget or whole_front, which has policies of all costs")
-        if "allowed_drop_points" in self.model_fields_set:
-            raise ValueError("give either allowed_drop_points or cost_budget")
+        if "allowed_drop" in self.model_fields_set:
+            raise ValueError("give either allowed_drop or cost_budget")
         try:
             CostBudget.parse(self.cost_budget, Objective(self.objective))
         except MhoError as error:

@@ -195,7 +195,7 @@ def make_options(settings: SearchSettings, repeats: int, screening: Screening | 
 
     return SearchLimits(
         settings.budget,
-        settings.allowed_drop_points,
+        settings.allowed_drop,
         cost_budget=read_cost_budget(settings),
         whole_front=settings.whole_front,
         batch=settings.batch,

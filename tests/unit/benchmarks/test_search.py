@@ -144,7 +144,7 @@ def test_the_optimum_of_a_small_space_is_that_of_brute_force():
 
 
 def run_of(costs, accuracies, picked, at=(1, 2, 3, 4), evaluations=4):
-    task = {"method": "rl", "budget": evaluations, "seed": 1, "allowed_drop_points": 1.0}
+    task = {"method": "rl", "budget": evaluations, "seed": 1, "allowed_drop": 1.0}
     return Run.of({"task": task, "reference_cost": 100, "target": 0.9, "costs": costs, "accuracies": accuracies,
                    "evaluations": evaluations, "evaluated_at": list(at), "picked": picked, "seconds": 0.5})  # fmt: skip
 

@@ -83,7 +83,7 @@ def space_for(method):
 def search(method, *, log=None, seed=0, evaluator=None, space=None, given=(), measurer=None, prior=None, **options):
     space = space_for(method) if space is None else space
     evaluator = EventfulEvaluator(space.layer_names) if evaluator is None else evaluator
-    options = {"budget": BUDGET, "batch": BATCH, "repeats": REPEATS, "allowed_drop_points": 4.0, **options}
+    options = {"budget": BUDGET, "batch": BATCH, "repeats": REPEATS, "allowed_drop": 4.0, **options}
     result = run_search(
         method, space, evaluator, EvaluationLog(None, evaluator.problem) if log is None else log,
         SearchLimits(**options), np.random.default_rng(seed), given=given, measurer=measurer,
@@ -278,7 +278,7 @@ def test_under_every_objective_the_least_true_cost_wins(method, objective):
 def test_bits_of_adcs_are_chosen_too(method):
     limits = {"adc_bits": (3, 4, 5, 6, 8), "min_weight_bits": 6}
     space = adc_space(prune=METHODS[method].prunes, mapping=MappingModel.PAPER, **limits)
-    result, _ = search(method, space=space, evaluator=AdcEvaluator(), budget=14, repeats=0, allowed_drop_points=2.0)
+    result, _ = search(method, space=space, evaluator=AdcEvaluator(), budget=14, repeats=0, allowed_drop=2.0)
     tried = [record.policy for record in result.records[1:]]
     assert all(space.contains(policy) for policy in tried)
     assert len({bits.adc_bits for policy in tried for bits in policy.layers.values()}) > 2

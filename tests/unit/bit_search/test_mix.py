@@ -206,7 +206,7 @@ def test_methods_share_a_budget_out_where_it_does_least_increase(method):
     logs = np.log([[one.weights[n], one.acts[n]] for one in evaluators.values() for n in whole.layer_names])
     known = SensitivityPrior(logs, np.full(logs.shape, 0.2), 1.0, 0.1, np.zeros((2, 8)), "the truth")
     result = run_search(
-        method, space, evaluator, EvaluationLog(None, evaluator.problem), SearchLimits(12, allowed_drop_points=2),
+        method, space, evaluator, EvaluationLog(None, evaluator.problem), SearchLimits(12, allowed_drop=2),
         np.random.default_rng(0), method_options=MethodOptions(prior=known),
     )  # fmt: skip
     costs = {name: whole.cost_of(part_of(result.require_best().policy, name)) for name in evaluators}

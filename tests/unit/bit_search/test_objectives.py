@@ -38,7 +38,7 @@ def _search(objective, method, *, budget=60, log=None, seed=0):
     space = objective_space(objective, prune=method != "rl-paper")
     evaluator = _Accurate(space.layer_names)
     log = EvaluationLog(None, evaluator.problem) if log is None else log
-    options = SearchLimits(budget, allowed_drop_points=4.0)
+    options = SearchLimits(budget, allowed_drop=4.0)
     return run_search(method, space, evaluator, log, options, np.random.default_rng(seed)), space, evaluator
 
 

@@ -155,7 +155,7 @@ def test_test_data_is_never_seen_and_a_search_goes_on_from_its_log(network, data
 
     def run(budget):
         return search(
-            network, blind, "pelke2026-4bit", budget=budget, method="random", allowed_drop_points=20.0,
+            network, blind, "pelke2026-4bit", budget=budget, method="random", allowed_drop=20.0,
             training=OPTIONS, log_path=tmp_path / "log.jsonl",
         )  # fmt: skip
 
@@ -249,7 +249,7 @@ def test_losses_of_steps_are_told_apart_over_epochs():
 
 def test_a_search_from_python_screens_repeats_and_stores(network, dataset, tmp_path):
     found = search(
-        network, dataset, "pelke2026-4bit", method="random", budget=6, allowed_drop_points=60.0,
+        network, dataset, "pelke2026-4bit", method="random", budget=6, allowed_drop=60.0,
         training=OPTIONS, log_path=tmp_path / "log.jsonl",
         options=SearchOptions(
             constraints=SearchConstraints(hold_first_last=None), batch=4, storage="sqlite",

@@ -18,7 +18,7 @@ from mho.errors import ConfigError, MhoError
 from mho.policy import BitWidths, Policy
 
 SPACE, WHOLE = resnet18_space(), resnet18_space(prune=False)
-GOAL = Goal(reference_accuracy=0.7, allowed_drop_points=1.0, reference_cost=1000, reference_score=1.0)
+GOAL = Goal(reference_accuracy=0.7, allowed_drop=1.0, reference_cost=1000, reference_score=1.0)
 
 
 class NoisyEvaluator(SmoothEvaluator):

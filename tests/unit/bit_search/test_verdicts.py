@@ -9,7 +9,7 @@ from mho.bit_search.goal import Goal, rank_fit, select_best
 from mho.bit_search.verdicts import Verdict, find_verdicts
 from mho.policy import BitWidths, Policy
 
-GOAL = Goal(reference_accuracy=0.7, allowed_drop_points=1.0, reference_cost=1000, reference_score=1.0)
+GOAL = Goal(reference_accuracy=0.7, allowed_drop=1.0, reference_cost=1000, reference_score=1.0)
 
 
 def record(index, score, accuracy, cost):

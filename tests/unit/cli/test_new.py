@@ -56,7 +56,7 @@ def test_a_run_is_one(capsys):
     assert Path(made.accelerator.name).resolve() == Path("my.toml").resolve()
     assert made.data.root is not None
     assert made.data.root.resolve() == Path("data.npz").resolve()
-    assert made.search.allowed_drop_points == 1
+    assert made.search.allowed_drop == 1
 
 
 def test_a_run_without_options_is_that_of_digits(capsys):

@@ -94,7 +94,7 @@ def test_policies_that_are_evaluated_on_chips_belong_to_another_problem(trained,
 
 
 LIMITS = SearchConstraints(hold_first_last=None, adc_bits=(3, 4, 6), min_weight_bits=7, min_act_bits=7)
-WANTED = {"method": "random", "budget": 4, "allowed_drop_points": 90.0}
+WANTED = {"method": "random", "budget": 4, "allowed_drop": 90.0}
 
 
 def test_searching_in_python_evaluates_on_chips_and_counts_drops_from_ideal_integers(trained, dataset):

@@ -50,7 +50,7 @@ def told(result) -> RunResult:
 
 
 def budgeted(result: RunResult) -> RunResult:
-    changes = {"cost_budget": 1.2e10, "target_accuracy": None, "allowed_drop_points": None}
+    changes = {"cost_budget": 1.2e10, "target_accuracy": None, "allowed_drop": None}
     return result.model_copy(update={"search": result.search.model_copy(update=changes)})
 
 

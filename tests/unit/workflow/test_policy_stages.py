@@ -62,14 +62,14 @@ def test_within_a_cost_budget_all_finalists_are_trained_and_the_most_accurate_is
     assert (folder / QUANTIZED_FILE).read_text() == "of 3"
 
 
-def _finish(tmp_path, trained, allowed_drop_points):
+def _finish(tmp_path, trained, allowed_drop):
     (tmp_path / SEARCH_FILE).write_text(json.dumps({"records": []}))
     stage = FinalistsWithoutTraining(
         prepared=None,
         search=SimpleNamespace(folder=tmp_path, figures={"order": [1, 3, 0], "trained": trained}),
         reference=SimpleNamespace(figures={"validation": {"accuracy": 0.96}}),
         training=TRAINING,
-        allowed_drop_points=allowed_drop_points,
+        allowed_drop=allowed_drop,
         finalists=3,
         seed=0,
     )

@@ -50,7 +50,7 @@ learning_rate = 0.01
 method = "exact"
 budget = 9
 batch = 4
-allowed_drop_points = 50
+allowed_drop = 50
 hold_first_last = "none"
 weight_bits_multiple = 1
 

@@ -82,7 +82,7 @@ def test_cost_budgets_are_read_under_the_objective(given, budget):
         ({"cost_budget": 0}, "cost_budget: is 0"),
         ({"cost_budget": "3 nJ"}, "the cost budget is '3 nJ'; expected a share(.|\n)*ps, ns, us"),
         ({"cost_budget": "soon"}, "the cost budget is 'soon'"),
-        ({"cost_budget": 0.4, "allowed_drop_points": 1.0}, "either allowed_drop_points or cost_budget"),
+        ({"cost_budget": 0.4, "allowed_drop": 1.0}, "either allowed_drop or cost_budget"),
         ({"cost_budget": 0.4, "whole_front": True, "method": "exact"}, "either cost_budget or whole_front"),
         ({"ranges": {"a": {"weights": [4, 2]}}}, r"ranges\.a: weights are 4 to 2"),
         ({"ranges": {"a": {"weights": [0, 2]}}}, r"ranges\.a\.weights"),
@@ -114,5 +114,5 @@ def test_settings_read_back_from_what_they_tell_and_tell_no_unused_keys():
         one = settings(**given)
         told = one.model_dump(mode="json")
         assert settings(**told).model_dump() == one.model_dump()
-        assert ("cost_budget" in told) == ("cost_budget" in given) != ("allowed_drop_points" in told)
+        assert ("cost_budget" in told) == ("cost_budget" in given) != ("allowed_drop" in told)
     assert "whole_front" not in settings().model_dump(mode="json")

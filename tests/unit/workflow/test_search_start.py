@@ -48,7 +48,7 @@ learning_rate = 0.1
 
 [search]
 budget = 8
-allowed_drop_points = 5
+allowed_drop = 5
 hold_first_last = "none"
 weight_bits_multiple = 1
 
