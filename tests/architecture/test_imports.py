@@ -31,6 +31,7 @@ FOUNDATION = {
     "linear_programs",
     "worker_pool",
     "ray_pool",
+    "user_code",
     "version",
     "",
 }
@@ -51,10 +52,11 @@ DIRECT["cost_model"] = {"mapping"} | DIRECT["mapping"]
 DIRECT["scheduling"] = {"cost_model"} | DIRECT["cost_model"]
 DIRECT["program"] = {"scheduling"} | DIRECT["scheduling"]
 DIRECT["simulation"] = {"program", *DIRECT["program"]} - {"network"}
+DIRECT["deploy"] = {"simulation", *DIRECT["simulation"]}
 DIRECT["evaluation"] = {"simulation", "network", "quantization", "models", *DIRECT["simulation"]}
 DIRECT["bit_search"] = {"evaluation", *DIRECT["evaluation"]}
 DIRECT["report"] = {"evaluation", "bit_search", *DIRECT["evaluation"]}
-DIRECT["workflow"] = {"report", "quantization", "models", *DIRECT["report"]}
+DIRECT["workflow"] = {"report", "deploy", "quantization", "models", *DIRECT["report"]}
 DIRECT["api"] = {"workflow", *DIRECT["workflow"]}
 DIRECT["cli"] = {"schemas", "api", *DIRECT["api"], *mho.__all__}
 """Package -> the other packages that it may import."""

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import inspect
 import math
-import sys
-import traceback
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from mho.errors import ConfigError, InputFileError, MhoError, suggest
+from mho.errors import ConfigError, suggest
 from mho.input_files import check_memory
 from mho.models.own import OWN_NETWORKS
+from mho.user_code import load_function, tell
 
 TORCHVISION = "torchvision:"
 TORCHVISION_SIZES = ((3, 224, 224), 1000)
@@ -106,7 +101,7 @@ def _build_torchvision(name: str, classes: int) -> nn.Module:
 
 
 def _build_by_factory(name: str, classes: int, input_shape: tuple[int, ...]) -> nn.Module:
-    function = _load_function(name)
+    function = load_function(name)
     try:
         inspect.signature(function).bind(classes, input_shape)
     except TypeError as error:
@@ -116,43 +111,7 @@ def _build_by_factory(name: str, classes: int, input_shape: tuple[int, ...]) -> 
     try:
         model = function(classes, input_shape)
     except Exception as error:  # the user's own code
-        raise ConfigError(f"failed: {_tell(error)}", where=name) from error
+        raise ConfigError(f"failed: {tell(error)}", where=name) from error
     if not isinstance(model, nn.Module):
         raise ConfigError(f"returned {type(model).__name__}", where=name, expected="a torch.nn.Module")
     return model
-
-
-def _load_function(name: str) -> Callable[..., Any]:
-    place, _, attribute = name.rpartition(":")
-    try:
-        module = _load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
-    except ImportError as error:
-        raise ConfigError(f"cannot import {place!r}: {error}", where=name, hint="is it on PYTHONPATH?") from error
-    except MhoError:
-        raise
-    except Exception as error:  # the user's own code
-        raise ConfigError(f"cannot import {place!r}: {_tell(error)}", where=name) from error
-    function = getattr(module, attribute, None)
-    if not callable(function):
-        raise ConfigError(f"{place} has no function {attribute!r}", where=name, hint=suggest(attribute, dir(module)))
-    return function
-
-
-def _tell(error: Exception) -> str:
-    """Return what went wrong in the user's code, and in which line of which file."""
-    calls = traceback.extract_tb(error.__traceback__)
-    place = f" ({calls[-1].filename}:{calls[-1].lineno})" if calls and not isinstance(error, SyntaxError) else ""
-    return f"{type(error).__name__}: {error}{place}"
-
-
-def _load_file(path: Path) -> Any:
-    if not path.is_file():
-        raise InputFileError("no such file", where=str(path), expected="a Python file with a function that builds it")
-    key = f"mho_user_model_{path.stem}"
-    spec = importlib.util.spec_from_file_location(key, path)
-    assert spec is not None, "a .py file has a loader"
-    assert spec.loader is not None, "a .py file has a loader"
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[key] = module  # dataclasses and annotations in the file look themselves up there
-    spec.loader.exec_module(module)
-    return module

@@ -17,7 +17,7 @@ from mho.input_files import memory_budget_bytes
 from mho.mapping.event_counts import EventCounts
 from mho.program.program import Program
 from mho.scheduling.regime import Regime
-from mho.simulation.machine import make_machine, run_body
+from mho.simulation.machine import Step, execute, make_machine, run_body
 from mho.simulation.samples import allocate_outputs, check_inputs, present_outputs
 from mho.simulation.schedule_order import run_in_schedule_order
 from mho.simulation.turn_order import run_in_turn_order
@@ -42,13 +42,18 @@ class Execution:
 
 
 def interpret(
-    program: Program, inputs: Mapping[str, Any] | NDArray[Any], *, skip_zero_slices: bool = False
+    program: Program,
+    inputs: Mapping[str, Any] | NDArray[Any],
+    *,
+    skip_zero_slices: bool = False,
+    step: Step = execute,
 ) -> Execution:
     """Run `program` on a batch of inputs.
 
     Args:
         inputs: arrays [N, *shape] by input name (or the only one), see `mho.arithmetic.batching`.
         skip_zero_slices: leave out MVMs all of whose rows carry a zero slice, sample by sample; never changes outputs.
+        step: what is done at each instruction, see `mho.simulation.machine`.
 
     Raises:
         DataError: an input is missing, unknown, of another shape or not finite.
@@ -62,7 +67,7 @@ def interpret(
     skipped: dict[str, list[EventCounts[NDArray[np.int64]]]] = {}
     for start in range(0, samples, at_once):
         batch = {name: array[start : start + at_once] for name, array in arrays.items()}
-        machine = make_machine(program, batch, skip_zero_slices=skip_zero_slices)
+        machine = make_machine(program, batch, skip_zero_slices=skip_zero_slices, step=step)
         if program.regime is Regime.ONE_CROSSBAR:
             run_body(machine, program.instructions, {})
         elif program.regime is Regime.WEIGHT_STATIONARY:

@@ -6,7 +6,7 @@ instruction acts on all samples at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,12 +63,16 @@ class CrossbarState:
 
 @dataclass
 class Machine:
-    """All memory. Float buffers are [samples, *shape], codes and sums [size, samples]: an address is one row."""
+    """All memory. Float buffers are [samples, *shape], codes and sums [size, samples]: an address is one row.
+
+    `step` does what an instruction says, that is no loop, window or layer; others may put something around `execute`.
+    """
 
     program: Program
     samples: int
     skips_zero_slices: bool
     buffers: dict[str, Array]
+    step: Step
     crossbars: dict[int, CrossbarState] = field(default_factory=dict)
     disjoint: dict[tuple[str, Span], list[Array]] = field(default_factory=dict)
     layer: str = ""
@@ -91,7 +95,21 @@ class Machine:
         )
 
 
-def make_machine(program: Program, inputs: Mapping[str, Any] | Array, *, skip_zero_slices: bool = False) -> Machine:
+Step = Callable[[Machine, Instruction, Variables], None]
+
+
+def execute(machine: Machine, item: Instruction, variables: Variables) -> None:
+    """Do what an instruction says that is no loop, window or layer."""
+    _EXECUTE[type(item)](machine, item, variables)
+
+
+def make_machine(
+    program: Program,
+    inputs: Mapping[str, Any] | Array,
+    *,
+    skip_zero_slices: bool = False,
+    step: Step = execute,
+) -> Machine:
     """Return a machine that holds a batch of inputs, and nothing else yet.
 
     Raises:
@@ -99,7 +117,7 @@ def make_machine(program: Program, inputs: Mapping[str, Any] | Array, *, skip_ze
     """
     arrays = check_inputs(program, inputs)
     samples = next(iter(arrays.values())).shape[0]
-    machine = Machine(program, samples, skip_zero_slices, dict(arrays))
+    machine = Machine(program, samples, skip_zero_slices, dict(arrays), step)
     for name, buffer in program.buffers.items():
         if buffer.kind is not BufferKind.FLOAT:
             machine.buffers[name] = np.zeros((*buffer.shape, samples), np.int64)
@@ -118,7 +136,7 @@ def run_body(machine: Machine, body: tuple[Instruction, ...], variables: Variabl
             machine.enter(item.name)
             run_body(machine, item.body, variables)
         else:
-            _EXECUTE[type(item)](machine, item, variables)
+            machine.step(machine, item, variables)
 
 
 def _digital(machine: Machine, item: Digital, _variables: Variables) -> None:

@@ -113,7 +113,9 @@ class _TurnRun:
         for batch, place in sorted(set(zip(batches.tolist(), places.tolist(), strict=True))):
             own = np.flatnonzero((batches == batch) & (places == place))
             inputs = {name: self._machine.buffers[name][own] for name in self._program.inputs}
-            machine = make_machine(self._program, inputs, skip_zero_slices=self._machine.skips_zero_slices)
+            machine = make_machine(
+                self._program, inputs, skip_zero_slices=self._machine.skips_zero_slices, step=self._machine.step
+            )
             parts[batch, place] = _Part(own, machine)
         return parts
 

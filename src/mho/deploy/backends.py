@@ -1,0 +1,192 @@
+"""Backends: what a verified program can be written as, by name, and how their files come to lie in a folder.
+
+Some come with mho; others are entry points of the group `mho.backends` of any installed package. A backend gets an
+empty folder and fills it. The folder takes its place only where all went well: a backend that fails leaves nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.errors import ConfigError, MhoError, file_errors, suggest
+from mho.program.program import Program
+from mho.program.verify import verify_program
+from mho.simulation.samples import check_inputs
+from mho.user_code import tell
+
+GROUP = "mho.backends"
+"""The group of entry points, each `NAME = "package.module:BACKEND"`."""
+
+_BUILT_IN: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What a backend gets.
+
+    Attributes:
+        program: verified.
+        inputs: float32 [N, *shape] by name, which fit the program; None where none were given.
+        options: texts by name, of those that the backend lists.
+    """
+
+    program: Program
+    inputs: Mapping[str, NDArray[np.float32]] | None
+    options: Mapping[str, str]
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """Something that a program can be written as.
+
+    Attributes:
+        summary: what it writes, in one line.
+        options: the options that it takes -> what they mean.
+    """
+
+    summary: str
+    options: Mapping[str, str]
+
+    def emit(self, job: Job, directory: Path) -> Sequence[str]:
+        """Write files into `directory`, which is there and empty; return lines to print.
+
+        Raises:
+            MhoError: something of the job is not possible; says what.
+        """
+
+
+@dataclass(frozen=True)
+class Emitted:
+    """What a backend wrote.
+
+    Attributes:
+        directory: where.
+        lines: what it has to tell.
+        files: of the folder, relative to it, in the order of their names.
+    """
+
+    directory: Path
+    lines: tuple[str, ...]
+    files: tuple[Path, ...]
+
+
+def backend_names() -> tuple[str, ...]:
+    """Return the names of all backends, those of mho first; what other packages name is not loaded."""
+    return tuple(dict.fromkeys((*_BUILT_IN, *sorted(entry.name for entry in entry_points(group=GROUP)))))
+
+
+def find_backend(name: str) -> Backend:
+    """Return a backend by name.
+
+    Raises:
+        ConfigError: there is none, or two packages have one, or it cannot be loaded, or is no backend.
+    """
+    if name in _BUILT_IN:
+        module, _, attribute = _BUILT_IN[name].partition(":")
+        own: Backend = getattr(importlib.import_module(module), attribute)
+        return own
+    found = list(entry_points(group=GROUP, name=name))
+    if not found:
+        names = backend_names()
+        raise ConfigError(f"no backend {name!r}", expected=", ".join(names), hint=suggest(name, names))
+    if len({entry.value for entry in found}) > 1:
+        packages = ", ".join(sorted(_place(entry) for entry in found))
+        raise ConfigError(f"several packages have a backend {name!r}", where=packages, expected="one")
+    return _load(found[0])
+
+
+def _load(entry: EntryPoint) -> Backend:
+    where = f"backend {entry.name!r} of {_place(entry)}"
+    try:
+        loaded = entry.load()
+    except Exception as error:  # another's code
+        raise ConfigError(f"cannot be loaded: {tell(error)}", where=where) from error
+    fits = isinstance(loaded, Backend) and not isinstance(loaded, type)
+    if not fits or not isinstance(loaded.summary, str) or not isinstance(loaded.options, Mapping):
+        raise ConfigError(
+            f"{entry.value} is no backend",
+            where=where,
+            expected="a value with summary (text), options (texts by name) and emit(job, directory)",
+        )
+    backend: Backend = loaded
+    return backend
+
+
+def _place(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist is not None else entry.value
+
+
+def emit(
+    program: Program,
+    target: str,
+    directory: str | Path,
+    *,
+    inputs: Mapping[str, Any] | NDArray[Any] | None = None,
+    options: Mapping[str, str] | None = None,
+) -> Emitted:
+    """Write a program as a backend does, into a folder that is new or empty: all of it or nothing.
+
+    Args:
+        program: is verified first.
+        target: name of the backend.
+        directory: the folder.
+        inputs: samples, where the backend takes some: arrays [N, ...] by input name, or the only input.
+        options: of the backend, texts by name.
+
+    Raises:
+        ConfigError: no such backend or option, or it failed; the folder holds files.
+        DataError: inputs do not fit the program.
+        InputFileError: the folder cannot be written.
+        ProgramError: the program is not sound.
+        MhoError: what the backend raises.
+    """
+    backend, given = find_backend(target), dict(options or {})
+    for option in given:
+        if option not in backend.options:
+            hint = suggest(option, backend.options) or f"options: {', '.join(backend.options) or 'none'}"
+            raise ConfigError(f"unknown option {option!r}", where=f"backend {target!r}", hint=hint)
+    verify_program(program)
+    arrays = None if inputs is None else check_inputs(program, inputs)
+    job = Job(program, arrays, MappingProxyType(given))
+    with _staged(Path(directory)) as folder:
+        try:
+            with file_errors(directory, "cannot be written"):
+                lines = tuple(map(str, backend.emit(job, folder)))
+        except (MhoError, MemoryError):
+            raise
+        except Exception as error:  # perhaps another's code
+            if target in _BUILT_IN:
+                raise
+            raise ConfigError(f"failed: {tell(error)}", where=f"backend {target!r}") from error
+        files = tuple(sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file()))
+    return Emitted(Path(directory), lines, files)
+
+
+@contextlib.contextmanager
+def _staged(directory: Path) -> Iterator[Path]:
+    """Give an empty folder that becomes `directory` when the block ends well, and else is gone."""
+    with file_errors(directory, "cannot be written"):
+        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+            raise ConfigError("is there already", where=str(directory), expected="a new or empty folder")
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=directory.parent, prefix=f".{directory.name}-"))
+    try:
+        yield folder
+        with file_errors(directory, "cannot be written"):
+            folder.chmod(0o755)
+            folder.replace(directory)  # which takes the place of an empty folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
