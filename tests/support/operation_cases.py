@@ -47,6 +47,8 @@ class OperationCase:
         """Return [samples, *shape] of each activation: numbers that the operation takes."""
         generator = np.random.default_rng(seed)
         values = [3 * generator.standard_normal((samples, *shape)).astype(np.float32) for shape in self.shapes]
+        if self.op == "embed":
+            return [generator.integers(-3, 3, x.shape).astype(np.float32) for x in values]
         return [np.abs(x) + np.float32(0.1) for x in values] if self.op in ("log", "sqrt") else values
 
     def infer_shape(self) -> tuple[int, ...]:
@@ -62,7 +64,7 @@ CASES = [
         _case(op, IMAGE)
         for op in (
             *("relu", "sigmoid", "hard_swish", "silu", "tanh", "erf", "exp", "log", "sqrt", "reciprocal", "neg"),
-            *("abs", "softplus", "softsign", "mish"),
+            *("abs", "softplus", "softsign", "mish", "is_nan", "floor", "ceil", "round", "sign", "sin", "cos"),
         )
     ),
     _case("clip", IMAGE, min=-1.0, max=6.0),
@@ -76,11 +78,13 @@ CASES = [
     _case("pow", IMAGE, exponent=3.0),
     _case("fake_quantize", IMAGE, **QUANTIZER),
     *(_case(op, IMAGE, (1, 4, 1, 6)) for op in ("add", "sub", "mul", "div", "minimum", "maximum")),
+    *(_case(op, IMAGE, IMAGE) for op in ("equal", "less", "less_or_equal")),
     _case("mul", IMAGE, constants=[(6,)]),
     _case("add", (1, 1, 3), (1, 4, 1)),
     _case("cast", IMAGE, to="float16"),
     _case("cast", IMAGE, to="bfloat16"),
     _case("where", IMAGE, (1, 4, 1, 1), constants=[np.arange(6) > 2]),
+    _case("where", IMAGE, IMAGE, (1, 4, 1, 1)),
     _case("where", (3, 4), constants=[np.full((4, 1), -math.inf, np.float32)[:3], np.eye(3, 4, dtype=bool)]),
     _case("batch_norm", IMAGE, constants=[(4,)] * 4, axis=1, epsilon=0.125),
     _case("layer_norm", (2, 3, 4), constants=[(3, 4), (3, 4)], axis=1, epsilon=0.125),
@@ -108,6 +112,7 @@ CASES = [
     _case("concat", (1, 2, 4), constants=[(1, 2, 3)], axis=2),
     _case("slice", IMAGE, axes=(1, 3), starts=(3, 1), ends=(-1, 6), steps=(-2, 3)),
     _case("gather", (2, 5, 3), constants=[np.array([[4, 0, 4]])], axis=1),
+    _case("embed", (1, 5), constants=[(3, 4)]),
     _case("expand", (3, 1), shape=(2, 3, 4)),
     _case("pad", (1, 3, 4), pads=(0, 1, 2, 0, 0, 1), value=0.5),
     _case("resize_nearest", (1, 3, 2, 4), scales=(1.0, 1.0, 3.0, 2.0)),

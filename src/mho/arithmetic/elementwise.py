@@ -51,15 +51,17 @@ def _shape_of_first(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
 
 
 def _where_windows(use: Use, operands: Sequence[RequiredWindows | None]) -> RequiredWindows:
+    if 2 not in use.constants:
+        return of_aligned(use, operands)
     first, second = (np.zeros((1,) * len(use.shape), np.int32) if o is None else o for o in operands[:2])
     return pad_rank(np.where(use.constants[2], first, second), len(use.shape))
 
 
 def _check_mask(shapes: Sequence[Shape], attributes: Attributes, constants: Mapping[int, NDArray[Any]]) -> None:
-    """The mask that chooses between the first two operands is a constant of type bool."""
+    """A mask that is constant is of type bool."""
     del shapes, attributes
-    if 2 not in constants or constants[2].dtype != np.bool_:
-        raise ShapeError("its third operand is no constant mask of type bool")
+    if 2 in constants and constants[2].dtype != np.bool_:
+        raise ShapeError("its third operand is no mask of type bool")
 
 
 def _clip_sign(use: Use, known: Sequence[bool]) -> bool:
@@ -142,6 +144,16 @@ OPERATIONS = (
     _binary("div", as_operands, "Div"),
     _binary("minimum", as_operands, "Min"),
     _binary("maximum", lambda _, known: any(known), "Max"),
+    _binary("equal", always, "Equal"),
+    _binary("less", always, "Less"),
+    _binary("less_or_equal", always, "LessOrEqual"),
+    _elementwise("is_nan", non_negative=always, onnx="IsNaN"),
+    _elementwise("floor", non_negative=as_operands, onnx="Floor"),
+    _elementwise("ceil", non_negative=as_operands, onnx="Ceil"),
+    _elementwise("round", non_negative=as_operands, onnx="Round"),
+    _elementwise("sign", non_negative=as_operands, onnx="Sign"),
+    _elementwise("sin", non_negative=unknown, onnx="Sin"),
+    _elementwise("cos", non_negative=unknown, onnx="Cos"),
     _elementwise(
         "where", non_negative=lambda _, known: all(known[:2]), operands=(3, 3), required_windows=_where_windows,
         check_constants=_check_mask,

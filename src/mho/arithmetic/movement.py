@@ -67,6 +67,26 @@ def _check_indices(shapes: Sequence[Shape], attributes: Attributes, constants: M
         raise ShapeError(f"indices {int(indices.min())}..{int(indices.max())}, which lie not within 0..{size - 1}")
 
 
+def _embed_shape(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
+    """indices (any shape), table[rows, ...]: the axes of a row follow those of the indices."""
+    del attributes
+    if not shapes[1]:
+        raise ShapeError("its table has no rows")
+    return (*shapes[0], *shapes[1][1:])
+
+
+def _check_table(shapes: Sequence[Shape], attributes: Attributes, constants: Mapping[int, NDArray[Any]]) -> None:
+    """The table is a constant."""
+    del shapes, attributes
+    if 1 not in constants:
+        raise ShapeError("its table is no constant")
+
+
+def _embed_windows(use: Use, operands: Sequence[RequiredWindows | None]) -> RequiredWindows:
+    required = first_of(use, operands)
+    return required.reshape(*required.shape, *(1,) * (len(use.shape) - required.ndim))
+
+
 def _expand_shape(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
     """The attribute `shape`, which the input broadcasts to."""
     shape = get_ints(attributes, "shape")
@@ -210,6 +230,11 @@ OPERATIONS = (
         name="gather", kernels="movement", shape=_gather_shape, operands=(2, 2), attributes={"axis": Attribute("int")},
         onnx="Gather", moves=True, required_windows=_gather_windows, non_negative=as_first,
         keeps_samples=lambda use: use.attributes["axis"] != 0, check_constants=_check_indices,
+    ),
+    Operation(
+        name="embed", kernels="movement", shape=_embed_shape, operands=(2, 2), required_windows=_embed_windows,
+        non_negative=lambda use, _: bool((use.constants[1] >= 0).all()), keeps_samples=lambda use: bool(use.shapes[0]),
+        check_constants=_check_table, learned=("weight",),
     ),
     Operation(
         name="expand", kernels="movement", shape=_expand_shape, attributes=_SHAPE, onnx="Expand", moves=True,

@@ -84,9 +84,9 @@ class Draft:
         """Return a tensor or constant name that is still free, and reserve it."""
         return self._tensors.reserve(wanted)
 
-    def add_input(self, name: str, shape: Shape) -> None:
+    def add_input(self, name: str, shape: Shape, dtype: str = "float32") -> None:
         """Declare a network input."""
-        self.inputs.append(TensorInfo(self.unique_tensor(name), shape))
+        self.inputs.append(TensorInfo(self.unique_tensor(name), shape, dtype))
         self.shapes[name] = shape
 
     def add_constant(self, name: str, value: Array) -> str:

@@ -37,10 +37,13 @@ class TensorInfo:
     Attributes:
         name: unique in its network.
         shape: of one sample, with its own batch axis of 1 where the network has one.
+        dtype: of an input, NumPy's name of what it holds in ONNX: "float32", or "int64", "bool", ... of whole numbers.
+            Networks and programs compute in float32, which holds these exactly up to 2^24.
     """
 
     name: str
     shape: tuple[int, ...]
+    dtype: str = "float32"
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,9 @@ _LONGEST_SCOPES = 1 << 14
 _WEIGHT_ENDINGS = (".weight", "_weight", ".weight_v")
 _BIAS_ENDINGS = (".bias", "_bias")
 _TOOL_ENDINGS = ("_quantized", "_DequantizeLinear_Output", "_transposed")
-_BETWEEN_PRODUCTS = frozenset({"add", "sub", "mul", "div", "reshape", "transpose", "fake_quantize", "clip"})
+_BETWEEN_PRODUCTS = frozenset(
+    {"add", "sub", "mul", "div", "reshape", "transpose", "fake_quantize", "clip", "expand", "where"}
+)
 
 
 def read_hints(node_name: str, metadata: Mapping[str, str]) -> dict[str, str]:
@@ -120,7 +122,9 @@ def _attention_roles(draft: Draft) -> dict[str, str]:
     roles: dict[str, str] = {}
     after_softmax: set[str] = set()
     for node in draft.nodes:
-        if node.op == "softmax" or (node.op in _BETWEEN_PRODUCTS and node.inputs[0] in after_softmax):
+        # Where reads what softmax gives as its second operand, where that is not NaN.
+        followed = node.inputs[:2] if node.op == "where" else node.inputs[:1]
+        if node.op == "softmax" or (node.op in _BETWEEN_PRODUCTS and not after_softmax.isdisjoint(followed)):
             after_softmax.add(node.output)
         if node.op != "matmul":
             continue

@@ -17,7 +17,7 @@ from mho.arithmetic.operation import RequiredWindows
 from mho.arithmetic.operations import OPERATIONS, infer_shape
 from mho.arithmetic.shapes import ShapeError
 from mho.errors import UnsupportedOperationError
-from mho.network.graph import Attribute, Network, Node, TensorInfo
+from mho.network.graph import Attribute, Network, Node
 from mho.network.properties import required_windows
 
 
@@ -97,7 +97,7 @@ def _rewrite(network: Network, batch: int, numbers: dict[str, RequiredWindows]) 
         _rewrite_node(node, network, shapes, constants) if node.output in numbers else node for node in network.nodes
     ]
     inputs, outputs = (
-        tuple(TensorInfo(tensor.name, shapes[tensor.name]) for tensor in tensors)
+        tuple(replace(tensor, shape=shapes[tensor.name]) for tensor in tensors)
         for tensors in (network.inputs, network.outputs)
     )
     return replace(network, inputs=inputs, outputs=outputs, nodes=tuple(nodes), constants=constants, shapes=shapes)

@@ -13,10 +13,12 @@ from mho.arithmetic.operations import OPERATIONS
 from mho.network.draft import Unsupported
 from mho.network.graph import Attribute
 from mho.network.onnx_folding import narrow_bounds
-from mho.network.onnx_graph import Converter, GraphReader
+from mho.network.onnx_graph import NUMBERS, REAL, Converter, GraphReader
 from mho.network.onnx_values import OnnxNode, QuantizedActivation, normalize_axes, normalize_axis
 from mho.network.onnx_windows import emit_windowed, lift_to_two_axes, read_windows
 
+_ON_WHOLE = ("Abs", "Add", "Equal", "Less", "LessOrEqual", "Mul", "Neg", "Relu", "Sign", "Sub")
+"""Elementwise operations that give the same on integers as on real numbers."""
 _FLOAT_MAX = float(np.finfo(np.float32).max)
 
 
@@ -38,10 +40,12 @@ def _by_record(operation: Operation) -> Converter:
 
     def convert(reader: GraphReader, node: OnnxNode) -> None:
         values = {name: _read(node, item.onnx or name, item) for name, item in operation.attributes.items()}
+        kinds = NUMBERS if node.op_type in _ON_WHOLE else REAL
         if operation.operands == (1, 1):
-            operands = [reader.activation(node)]
+            operands = [reader.activation(node, kinds=kinds)]
         else:
-            operands = align_ranks(reader, node, [reader.tensor(node, index) for index in range(len(node.inputs))])
+            given = [reader.tensor(node, index, kinds) for index in range(len(node.inputs))]
+            operands = align_ranks(reader, node, given)
         reader.bind_result(node, reader.emit(node, operation.name, operands, values))
 
     return convert
@@ -60,7 +64,7 @@ def _read(node: OnnxNode, key: str, attribute: RecordAttribute) -> Attribute:
 
 def _variadic(op: str, *, mean: bool = False) -> Converter:
     def convert(reader: GraphReader, node: OnnxNode) -> None:
-        operands = [reader.tensor(node, i) for i in range(len(node.inputs))]
+        operands = [reader.tensor(node, i, REAL if mean else NUMBERS) for i in range(len(node.inputs))]
         total = operands[0]
         for index, operand in enumerate(operands[1:], start=1):
             last = index == len(operands) - 1 and not mean
@@ -81,7 +85,7 @@ def _clip(reader: GraphReader, node: OnnxNode) -> None:
         bounds = narrow_bounds(value.bounds, low, high)
         reader.bind(node.outputs[0], replace(value, bounds=bounds))
         return
-    x = reader.activation(node)
+    x = reader.activation(node, kinds=NUMBERS)
     if high is None and low == 0.0:
         reader.bind_result(node, reader.emit(node, "relu", [x]))
         return
@@ -171,7 +175,7 @@ def _is_identity(attributes: dict[str, Attribute]) -> bool:
 
 def _reduce(op: str) -> Converter:
     def convert(reader: GraphReader, node: OnnxNode) -> None:
-        x = reader.activation(node)
+        x = reader.activation(node, kinds=REAL if op == "reduce_mean" else NUMBERS)
         rank = len(reader.shape(x))
         axes = node.integers("axes") or reader.whole_numbers(node, 1, "axes") or ()
         if not axes:

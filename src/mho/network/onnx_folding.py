@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,18 +15,40 @@ from mho.network.draft import Unsupported
 from mho.network.onnx_values import Constant, OnnxNode
 from mho.network.tensor_budget import TensorBudget
 
+if TYPE_CHECKING:
+    import onnx
+
+_MAX_SIZES = 64
+"""Elements of an operand that may hold sizes or axes."""
 _MAX_SLOW_ELEMENTS = 1 << 20
+_MAX_PRODUCTS = 1 << 32
+"""Of one product of matrices of constants."""
 _SLOW = ("Erf", "GatherND", "ScatterND")
 """What the reference implementation computes element by element."""
 
-_FOLDABLE_NAMES = """
+_SIZED_NAMES = """
     Abs Add And Cast CastLike Ceil Clip Concat Constant ConstantOfShape Cos Div Equal Erf Exp Expand Flatten Floor
     Gather GatherND Greater GreaterOrEqual Identity Less LessOrEqual Log Max Mean Min Mod Mul Neg Not Or Pad Pow Range
     Reciprocal ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum Relu Reshape Round ScatterND Shape Sigmoid Sign Sin
     Size Slice Split Sqrt Squeeze Sub Sum Tanh Tile Transpose Trilu Unsqueeze Where Xor
 """
-FOLDABLE = frozenset(_FOLDABLE_NAMES.split())
-"""Operations that are folded where all their operands are constant. None draws random numbers or reads files."""
+SIZED = frozenset(_SIZED_NAMES.split())
+"""Operations that NumPy computes as a whole, and whose results are as large as `_result_size` says."""
+
+_NEVER_NAMES = """
+    Bernoulli DequantizeLinear Dropout DynamicQuantizeLinear ImageDecoder If Loop Multinomial Optional
+    OptionalGetElement OptionalHasElement QuantizeLinear RandomNormal RandomNormalLike RandomUniform RandomUniformLike
+    RegexFullMatch Scan SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SequenceMap StringConcat
+    StringNormalizer StringSplit TfIdfVectorizer
+"""
+_NEVER = frozenset(_NEVER_NAMES.split())
+"""Operations that draw random numbers, hold graphs, texts or sequences, or have scales that the reader keeps."""
+
+
+def is_foldable(node: OnnxNode) -> bool:
+    """Whether a node is computed when reading where all its operands are constant."""
+    return node.schema is not None and node.op_type not in _NEVER
+
 
 _CONSTANT_FORMS = {
     "value_float": np.float32,
@@ -53,13 +75,15 @@ def fold(
             return [operands[0]]
         if node.op_type == "Transpose" and operands[0] is not None:
             return [operands[0].transpose(node.integers("perm"))]
-        elements, itemsize = _result_size(node, operands)
-        size = elements * itemsize
-        budget.compute(sum(x.nbytes for x in operands if x is not None), size, f"{node.label}: {elements} numbers")
-        if node.op_type in _SLOW and elements > _MAX_SLOW_ELEMENTS:
-            raise Unsupported(f"makes a constant of {elements} numbers, each by itself")
+        is_known = node.op_type in SIZED
+        model, feeds = _model_of(node, operands)
+        elements, itemsize = _result_size(node, operands) if is_known else (_inferred_size(model, operands), 8)
+        budget.compute(
+            sum(x.nbytes for x in operands if x is not None), elements * itemsize, f"{node.label}: {elements} numbers"
+        )
+        _check_work(node, operands, elements)
         with np.errstate(all="ignore"):
-            results = _evaluate(node, operands)
+            results = _evaluate(model, feeds)
     except (Unsupported, MhoError):
         raise
     except Exception as error:  # NumPy and the reference implementation raise many kinds
@@ -156,9 +180,42 @@ _BROADCASTING_NAMES = """
 _BROADCASTING = frozenset(_BROADCASTING_NAMES.split())
 
 
-def _evaluate(node: OnnxNode, operands: Sequence[NDArray[Any] | None]) -> list[NDArray[Any]]:
+def _inferred_size(model: onnx.ModelProto, operands: Sequence[NDArray[Any] | None]) -> int:
+    """Return how many elements the outputs have together, by ONNX's shape inference. Raises `Unsupported`."""
+    from onnx import numpy_helper, shape_inference
+
+    for index, operand in enumerate(operands):
+        if operand is not None and operand.size <= _MAX_SIZES:
+            model.graph.initializer.append(numpy_helper.from_array(operand, f"i{index}"))
+    inferred = shape_inference.infer_shapes(model, data_prop=True)
+    del model.graph.initializer[:]
+    total = 0
+    for output in inferred.graph.output:
+        tensor = output.type.tensor_type
+        sizes = [dim.dim_value if dim.HasField("dim_value") else -1 for dim in tensor.shape.dim]
+        if not tensor.HasField("shape") or min(sizes, default=0) < 0:
+            raise Unsupported("makes a constant whose size is not known before")
+        total += math.prod(sizes)
+    return total
+
+
+def _check_work(node: OnnxNode, operands: Sequence[NDArray[Any] | None], elements: int) -> None:
+    """Refuse what would take minutes. Raises `Unsupported`."""
+    if node.op_type in ("MatMul", "Gemm"):
+        products = elements * max(x.shape[-1] if x is not None and x.ndim else 1 for x in operands[:2])
+        if products > _MAX_PRODUCTS:
+            raise Unsupported(f"takes {products} products of constants")
+        return
+    numbers = max(elements, *(x.size for x in operands if x is not None))
+    if (node.op_type in _SLOW or node.op_type not in SIZED) and numbers > _MAX_SLOW_ELEMENTS:
+        raise Unsupported(f"makes a constant of {elements} numbers, each by itself")
+
+
+def _model_of(
+    node: OnnxNode, operands: Sequence[NDArray[Any] | None]
+) -> tuple[onnx.ModelProto, dict[str, NDArray[Any]]]:
+    """Return a model of the node alone, and what its inputs are."""
     from onnx import helper, numpy_helper
-    from onnx.reference import ReferenceEvaluator
 
     attributes = {
         key: numpy_helper.from_array(value.array) if isinstance(value, Constant) else value
@@ -168,9 +225,16 @@ def _evaluate(node: OnnxNode, operands: Sequence[NDArray[Any] | None]) -> list[N
     outputs = [f"o{index}" for index in range(len(node.outputs))]
     proto = helper.make_node(node.op_type, names, outputs, **attributes)
     types = [helper.np_dtype_to_tensor_dtype(operand.dtype) if operand is not None else 0 for operand in operands]
-    infos = [helper.make_tensor_value_info(n, t, None) for n, t in zip(names, types, strict=True) if n]
+    shapes = [operand.shape if operand is not None else () for operand in operands]
+    infos = [helper.make_tensor_value_info(n, t, s) for n, t, s in zip(names, types, shapes, strict=True) if n]
     results = [helper.make_empty_tensor_value_info(name) for name in outputs]
     graph = helper.make_graph([proto], "constant", infos, results)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", node.opset)])
     feeds = {name: operand for name, operand in zip(names, operands, strict=True) if operand is not None}
+    return model, feeds
+
+
+def _evaluate(model: onnx.ModelProto, feeds: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    from onnx.reference import ReferenceEvaluator
+
     return [np.asarray(value) for value in ReferenceEvaluator(model).run(None, feeds)]

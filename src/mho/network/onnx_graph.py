@@ -19,10 +19,12 @@ from mho.network.draft import Draft, DraftNode, Unsupported
 from mho.network.graph import Attribute
 from mho.network.naming import LAYER_KEY, read_hints
 from mho.network.onnx_file import integer_bounds, tensor_to_array
-from mho.network.onnx_folding import FOLDABLE, clip_integers, fold
+from mho.network.onnx_folding import SIZED, clip_integers, fold, is_foldable
 from mho.network.onnx_inputs import InputShapes, input_shape, shapes_by_name
 from mho.network.onnx_values import (
     FLOAT_TYPES,
+    LARGEST_WHOLE,
+    WHOLE_TYPES,
     Activation,
     Constant,
     OnnxNode,
@@ -44,6 +46,9 @@ _NAME_KEEPING = (*_MOVING, "CastLike", "Mul", "Div")
 """What leaves a weight the weight that it was, for its name."""
 
 Converter = Callable[["GraphReader", OnnxNode], None]
+
+REAL, NUMBERS, ANY = "real", "numbers", "any"
+"""What a converter takes: real numbers in float32; these and whole ones; float64 too, where nothing is computed."""
 
 _FOREIGN = frozenset({("com.microsoft", "QuantizeLinear"), ("com.microsoft", "DequantizeLinear")})
 """Operations outside ONNX's own domain that mean what ONNX's do: ONNX Runtime's quantizer writes them."""
@@ -71,6 +76,9 @@ class GraphReader:
         self._values: dict[str, Value] = {"": Unknown()}
         self._initializers = model.graph.initializers
         self._problems: list[str] = []
+        self._whole: dict[int, str] = {}
+        self.whole_tensors: dict[str, str] = {}
+        """Tensors of the draft that hold whole numbers: "bool" where these are 0 and 1."""
         self._read_inputs(input_shapes)
 
     def read(self, converters: Mapping[str, Converter]) -> Draft:
@@ -84,7 +92,7 @@ class GraphReader:
                     raise Unsupported("not an operation of ONNX itself")
                 node.check_form()
                 self._convert(node, converters)
-                if any(output in used for output in node.outputs[1:]) and node.op_type != "Split":
+                if any(output in used and output not in self._values for output in node.outputs[1:]):
                     raise Unsupported("its second output is used")
             except (Unsupported, ShapeError) as reason:
                 self._problems.append(f"{node.label}: {reason}")
@@ -115,6 +123,15 @@ class GraphReader:
     def is_initializer(self, name: str) -> bool:
         """True where the file itself holds the constant `name`: a parameter, not something computed."""
         return name in self._initializers
+
+    def type_of(self, name: str) -> str:
+        """Return NumPy's name of the type that the file gives `name`, "" where it is left out or on a grid."""
+        value = self.value(name)
+        if isinstance(value, Constant):
+            return value.array.dtype.name
+        if isinstance(value, Activation):
+            return value.dtype
+        return {SignTest: "bool", QuantizedConstant: "float32"}.get(type(value), "")
 
     def constant(self, node: OnnxNode, index: int, what: str) -> NDArray[Any]:
         """Return operand `index`, which must be fixed. Raises `Unsupported` naming `what` it is."""
@@ -148,28 +165,38 @@ class GraphReader:
         self.draft.budget.hold(values, f"constant {value.origin!r}")
         return values
 
-    def tensor(self, node: OnnxNode, index: int) -> str:
-        """Return the tensor or constant of operand `index` as a name in the draft."""
-        return self.tensor_of(self.value(node.inputs[index]))
+    def tensor(self, node: OnnxNode, index: int, kinds: str = REAL) -> str:
+        """Return the tensor or constant of operand `index` as a name in the draft: see `tensor_of`."""
+        return self.tensor_of(self.value(node.inputs[index]), kinds)
 
-    def tensor_of(self, value: Value) -> str:
-        """Return the name in the draft of a value, constants held as float32. Raises `Unsupported` for others."""
+    def tensor_of(self, value: Value, kinds: str = REAL) -> str:
+        """Return the name in the draft of a value, constants held as float32.
+
+        Args:
+            value: what is wanted.
+            kinds: which numbers may be there: `REAL`, `NUMBERS` or `ANY`.
+
+        Raises:
+            Unsupported: for others.
+        """
+        if isinstance(value, SignTest):
+            value = self._compare(value)
         if isinstance(value, Activation):
-            return _computable(value)
+            return _computable(value, kinds)
         if isinstance(value, Constant):
             if value.array.dtype.kind in "iub":
-                raise Unsupported(f"integer operand {value.origin!r}")
+                return self._whole_constant(value, kinds)
             return self.draft.add_constant(value.origin, value.array)
         if isinstance(value, QuantizedConstant):
             return self.draft.add_constant(value.origin, self.dequantized(value))
         raise Unsupported("computes with integers")
 
-    def activation(self, node: OnnxNode, index: int = 0) -> str:
-        """Return the tensor of operand `index`, which must be an activation."""
+    def activation(self, node: OnnxNode, index: int = 0, kinds: str = REAL) -> str:
+        """Return the tensor of operand `index`, which must be an activation, of numbers as for `tensor_of`."""
         value = self.value(node.inputs[index])
-        if isinstance(value, Activation):
-            return _computable(value)
-        if isinstance(value, QuantizedActivation | SignTest):
+        if isinstance(value, Activation | SignTest):
+            return self.tensor_of(value, kinds)
+        if isinstance(value, QuantizedActivation):
             raise Unsupported("computes with integers; mho reads QuantizeLinear and DequantizeLinear pairs")
         raise Unsupported(f"operand {node.inputs[index]!r} is constant")
 
@@ -201,17 +228,39 @@ class GraphReader:
         output = node.outputs[0] + (f".{step}" if step else "")
         return self.draft.emit(op, inputs, output, attributes, name=name, hints=node.hints)
 
+    def _whole_constant(self, value: Constant, kinds: str) -> str:
+        """Hold integers or booleans as float32."""
+        if kinds == REAL:
+            raise Unsupported(f"integer operand {value.origin!r}")
+        if id(value.array) not in self._whole:
+            if value.array.size and max(-int(value.array.min()), int(value.array.max())) > LARGEST_WHOLE:
+                raise Unsupported(f"has integers beyond 2^24 in {value.origin!r}, which float32 does not hold")
+            real = value.array.astype(np.float32)
+            self._whole[id(value.array)] = self.draft.add_constant(f"{value.origin}.real", real)
+        return self._whole[id(value.array)]
+
+    def _compare(self, test: SignTest) -> Activation:
+        """Emit what a sign test stands for: 0 or 1."""
+        zero = self.draft.add_constant(f"{test.tensor}.zero", np.zeros((), np.float32))
+        made = self.draft.emit(
+            "less_or_equal", [zero, test.tensor], f"{test.tensor}.is_positive", name=f"{test.tensor}.is_positive"
+        )
+        return Activation(made.output, "bool")
+
     def bind(self, name: str, value: Value) -> None:
         """Say what the output `name` of a node stands for. Raises `MemoryBudgetError` for constants."""
         if isinstance(value, Constant):
             self.draft.budget.hold(value.array, f"constant {name!r}")
         elif isinstance(value, QuantizedConstant):
             self.draft.budget.hold(value.integers, f"constant {name!r}")
+        elif isinstance(value, Activation) and value.is_whole:
+            self.whole_tensors.setdefault(value.tensor, value.dtype)
         self._values[name] = value
 
-    def bind_result(self, node: OnnxNode, made: DraftNode | str) -> None:
-        """Say that the node's output is what `made` makes (or is that tensor)."""
-        self.bind(node.outputs[0], Activation(made if isinstance(made, str) else made.output))
+    def bind_result(self, node: OnnxNode, made: DraftNode | str, dtype: str = "") -> None:
+        """Say that the node's output is what `made` makes, or is that tensor; `dtype` where ONNX's rules do not say."""
+        dtype = dtype or node.result_type([self.type_of(name) for name in node.inputs])
+        self.bind(node.outputs[0], Activation(made if isinstance(made, str) else made.output, dtype))
 
     # -- walking ------------------------------------------------------------------------------------------------------
 
@@ -219,15 +268,16 @@ class GraphReader:
         operands = [self.value(name) for name in node.inputs if name]
         converter = converters.get(node.op_type)
         fixed = all(isinstance(operand, Constant | QuantizedConstant) for operand in operands)
-        if node.op_type in ("Shape", "Size") and isinstance(operands[0], Activation):
+        if node.op_type in ("Shape", "Size") and isinstance(operands[0], Activation | QuantizedActivation):
             self._bind_shape(node, self.shape(operands[0].tensor))
-        elif fixed and node.op_type in FOLDABLE:
+        elif fixed and is_foldable(node):
             self._bind_folded(node, operands)
+        elif any(isinstance(operand, Unknown) for operand in operands) and (converter or node.op_type in SIZED):
+            self._forget(node)
         elif converter is None:
             raise Unsupported(_NO_OPERATION)
-        elif any(isinstance(operand, Unknown) for operand in operands):
-            self._forget(node)
         else:
+            node.check_types([self.type_of(name) for name in node.inputs])
             converter(self, node)
 
     def _bind_folded(self, node: OnnxNode, operands: Sequence[Value]) -> None:
@@ -324,13 +374,14 @@ class GraphReader:
         given = shapes_by_name(input_shapes, names, self.where)
         for name, value in zip(names, inputs, strict=True):
             dtype = "FLOAT" if value.dtype is None else value.dtype.name
-            if dtype not in FLOAT_TYPES:
-                raise UnsupportedOperationError(
-                    f"input {name!r} holds {dtype}", where=self.where, expected="real numbers"
-                )
             shape = input_shape(value, given.get(name), self.where)
-            self.draft.add_input(name, shape)
-            self._values[name] = Activation(name, is_double=dtype == "DOUBLE")
+            if dtype not in FLOAT_TYPES | WHOLE_TYPES:
+                self._problems.append(f"input {name!r}: holds {dtype}")
+                self._values[name] = Unknown()
+                continue
+            self.draft.add_input(name, shape, WHOLE_TYPES.get(dtype, "float32"))
+            kind = "float64" if dtype == "DOUBLE" else WHOLE_TYPES.get(dtype, "float32")
+            self.bind(name, Activation(name, kind))
 
     def _finish_outputs(self) -> None:
         """Let the outputs have the names that the file gives them, whatever was removed before them."""
@@ -354,8 +405,10 @@ class GraphReader:
         self.draft.rename_tensors(renamed)
 
 
-def _computable(value: Activation) -> str:
+def _computable(value: Activation, kinds: str) -> str:
     """Return the tensor of an activation. Raises `Unsupported` where float32 does not hold its numbers."""
-    if value.is_double:
+    if value.dtype == "float64" and kinds != ANY:
         raise Unsupported("computes in float64; mho computes in float32")
+    if value.is_whole and kinds == REAL:
+        raise Unsupported(f"computes with {value.dtype} numbers; mho has real ones here")
     return value.tensor

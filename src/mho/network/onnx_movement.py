@@ -13,9 +13,11 @@ from mho.network.draft import Unsupported
 from mho.network.graph import Attribute
 from mho.network.onnx_digital import align_ranks
 from mho.network.onnx_file import integer_type_bounds
-from mho.network.onnx_graph import Converter, GraphReader
+from mho.network.onnx_graph import ANY, NUMBERS, Converter, GraphReader
+from mho.network.onnx_logic import cast_to_whole
 from mho.network.onnx_values import (
     FLOAT_TYPES,
+    WHOLE_TYPES,
     Activation,
     Constant,
     OnnxNode,
@@ -23,7 +25,6 @@ from mho.network.onnx_values import (
     QuantizedActivation,
     QuantizedConstant,
     SignTest,
-    Value,
     normalize_axes,
     normalize_axis,
 )
@@ -39,11 +40,9 @@ def _moving(move: Move) -> Converter:
     def convert(reader: GraphReader, node: OnnxNode) -> None:
         value = reader.value(node.inputs[0])
         if isinstance(value, QuantizedActivation):
-            moved = move(reader, node, value.tensor)
-            result: Value = replace(value, tensor=moved)
+            reader.bind(node.outputs[0], replace(value, tensor=move(reader, node, value.tensor)))
         else:
-            result = Activation(move(reader, node, reader.activation(node)))
-        reader.bind(node.outputs[0], result)
+            reader.bind_result(node, move(reader, node, reader.activation(node, kinds=ANY)))
 
     return convert
 
@@ -171,7 +170,7 @@ def _emit_slice(
 
 def _split(reader: GraphReader, node: OnnxNode) -> None:
     value = reader.value(node.inputs[0])
-    tensor = value.tensor if isinstance(value, QuantizedActivation) else reader.activation(node)
+    tensor = value.tensor if isinstance(value, QuantizedActivation) else reader.activation(node, kinds=ANY)
     shape = reader.shape(tensor)
     axis = normalize_axis(node.integer("axis", 0), len(shape))
     sizes = node.integers("split") or reader.whole_numbers(node, 1, "sizes")
@@ -183,8 +182,8 @@ def _split(reader: GraphReader, node: OnnxNode) -> None:
         raise Unsupported(f"splits {shape[axis]} into {list(sizes)}, {len(node.outputs)} outputs")
     for name, part in zip(node.outputs, _emit_parts(reader, node, tensor, axis, sizes), strict=True):
         if name:
-            quantized = replace(value, tensor=part) if isinstance(value, QuantizedActivation) else None
-            reader.bind(name, quantized or Activation(part))
+            held = replace(value, tensor=part) if isinstance(value, QuantizedActivation | Activation) else None
+            reader.bind(name, held or Activation(part))
 
 
 def _emit_parts(reader: GraphReader, node: OnnxNode, tensor: str, axis: int, sizes: tuple[int, ...]) -> list[str]:
@@ -233,20 +232,41 @@ def _gather(reader: GraphReader, node: OnnxNode, tensor: str) -> str:
     return reader.emit(node, "gather", [tensor, held], {"axis": axis}).output
 
 
+def _gather_or_embed(reader: GraphReader, node: OnnxNode) -> None:
+    """Constant indices pick from an activation; indices that are an activation look rows of a constant table up."""
+    indices = reader.value(node.inputs[1])
+    if not isinstance(indices, Activation):
+        _moving(_gather)(reader, node)
+        return
+    table = np.asarray(reader.constant(node, 0, "tables (where indices depend on the input)"))
+    axis = normalize_axis(node.integer("axis", 0), table.ndim)
+    if axis or table.dtype.kind in "iub":
+        table = np.ascontiguousarray(np.moveaxis(table, axis, 0)).astype(np.float32)
+    value = reader.value(node.inputs[0])
+    origin = value.origin if isinstance(value, Constant | QuantizedConstant) else node.inputs[0]
+    rank = len(reader.shape(indices.tensor))
+    held = reader.draft.add_constant(origin, table)
+    found = reader.emit(node, "embed", [reader.activation(node, 1, NUMBERS), held], step="rows" if axis else "").output
+    if axis:
+        perm = (*range(rank, rank + axis), *range(rank), *range(rank + axis, rank + table.ndim - 1))
+        found = reader.emit(node, "transpose", [found], {"perm": perm}).output
+    reader.bind_result(node, found)
+
+
 def _concat(reader: GraphReader, node: OnnxNode) -> None:
     values = [reader.value(name) for name in node.inputs]
     grids = {(v.scale, v.zero_point, v.bounds) for v in values if isinstance(v, QuantizedActivation)}
     if grids and (len(grids) > 1 or not all(isinstance(v, QuantizedActivation) for v in values)):
         raise Unsupported("joins integers on different grids")
-    tensors = [v.tensor if isinstance(v, QuantizedActivation) else reader.tensor_of(v) for v in values]
+    tensors = [v.tensor if isinstance(v, QuantizedActivation) else reader.tensor_of(v, ANY) for v in values]
     axis = normalize_axis(node.integer("axis", 0), len(reader.shape(tensors[0])))
     joined = tensors[0]
     if len(tensors) > 1:
         joined = reader.emit(node, "concat", tensors, {"axis": axis}).output
-    result: Value = Activation(joined)
     if grids:
-        result = QuantizedActivation(joined, *grids.pop())
-    reader.bind(node.outputs[0], result)
+        reader.bind(node.outputs[0], QuantizedActivation(joined, *grids.pop()))
+    else:
+        reader.bind_result(node, joined)
 
 
 def _pad(reader: GraphReader, node: OnnxNode) -> None:
@@ -329,6 +349,8 @@ def _cast_target(reader: GraphReader, node: OnnxNode) -> str:
         to = node.integer("to", TensorProto.FLOAT)
         return str(TensorProto.DataType.Name(to)) if to in TensorProto.DataType.values() else f"type {to}"
     like = reader.value(node.inputs[1])
+    if isinstance(like, Activation):
+        return {"float32": "FLOAT", "float64": "DOUBLE"}.get(like.dtype, like.dtype.upper())
     return onnx_ir.DataType.from_numpy(like.array.dtype).name if isinstance(like, Constant) else "FLOAT"
 
 
@@ -340,16 +362,24 @@ def _cast(reader: GraphReader, node: OnnxNode) -> None:
             raise Unsupported("casts integers to a type that does not hold them")
         reader.bind(node.outputs[0], value)
         return
+    if isinstance(value, Constant) and node.op_type == "CastLike" and target in WHOLE_TYPES:
+        array = value.array.astype(WHOLE_TYPES[target])
+        reader.bind(node.outputs[0], Constant(array, value.origin))
+        return
+    if target in WHOLE_TYPES:
+        tensor = cast_to_whole(reader, node, WHOLE_TYPES[target])
+        reader.bind(node.outputs[0], Activation(tensor, WHOLE_TYPES[target]))
+        return
     if target not in FLOAT_TYPES:
         raise Unsupported(f"casts activations to {target}")
     if isinstance(value, Constant | QuantizedConstant):  # CastLike an activation
         array = reader.constant(node, 0, "numbers").astype(np.float32)
         reader.bind(node.outputs[0], Constant(array, value.origin))
         return
-    tensor = value.tensor if isinstance(value, Activation) else reader.activation(node)
+    tensor = reader.activation(node, kinds=ANY)
     if target in ("FLOAT16", "BFLOAT16"):
         tensor = reader.emit(node, "cast", [tensor], {"to": FLOAT_TYPES[target]}).output
-    reader.bind(node.outputs[0], Activation(tensor, is_double=target == "DOUBLE"))
+    reader.bind(node.outputs[0], Activation(tensor, "float64" if target == "DOUBLE" else "float32"))
 
 
 def _where(reader: GraphReader, node: OnnxNode) -> None:
@@ -361,16 +391,13 @@ def _where(reader: GraphReader, node: OnnxNode) -> None:
             raise Unsupported("chooses by sign between other numbers than +1 and -1")
         reader.bind(node.outputs[0], QuantizedActivation(condition.tensor, None, 0, (-1, 1)))
         return
-    mask = reader.draft.add_constant(f"{node.outputs[0]}.mask", reader.constant(node, 0, "conditions").astype(np.bool_))
-    operands = align_ranks(reader, node, [reader.tensor(node, 1), reader.tensor(node, 2), mask])
+    if isinstance(condition, Activation):
+        mask = reader.activation(node, 0, ANY)
+    else:
+        held = reader.constant(node, 0, "conditions").astype(np.bool_)
+        mask = reader.draft.add_constant(f"{node.outputs[0]}.mask", held)
+    operands = align_ranks(reader, node, [reader.tensor(node, 1, ANY), reader.tensor(node, 2, ANY), mask])
     reader.bind_result(node, reader.emit(node, "where", operands))
-
-
-def _greater_or_equal(reader: GraphReader, node: OnnxNode) -> None:
-    threshold = reader.constant(node, 1, "thresholds")
-    if threshold.size != 1 or float(threshold.reshape(())) != 0.0:
-        raise Unsupported("compares with something else than 0")
-    reader.bind(node.outputs[0], SignTest(reader.activation(node)))
 
 
 CONVERTERS: dict[str, Converter] = {
@@ -382,7 +409,7 @@ CONVERTERS: dict[str, Converter] = {
     "Expand": _moving(_expand),
     "Tile": _moving(_tile),
     "Slice": _moving(_slice),
-    "Gather": _moving(_gather),
+    "Gather": _gather_or_embed,
     "Split": _split,
     "SplitToSequence": _split_to_sequence,
     "SequenceAt": _sequence_at,
@@ -394,5 +421,4 @@ CONVERTERS: dict[str, Converter] = {
     "Cast": _cast,
     "CastLike": _cast,
     "Where": _where,
-    "GreaterOrEqual": _greater_or_equal,
 }

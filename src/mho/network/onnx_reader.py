@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from mho.errors import InputFileError, MhoError
-from mho.network import onnx_digital, onnx_movement, onnx_mvm, onnx_quantizers
+from mho.network import onnx_digital, onnx_logic, onnx_movement, onnx_mvm, onnx_quantizers
 from mho.network.graph import Network
 from mho.network.normalize import normalize
 from mho.network.onnx_file import find_fault, load_model
@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     import onnx_ir
 
 CONVERTERS: Mapping[str, Converter] = MappingProxyType(
-    onnx_mvm.CONVERTERS | onnx_digital.CONVERTERS | onnx_movement.CONVERTERS | onnx_quantizers.CONVERTERS
+    onnx_mvm.CONVERTERS
+    | onnx_digital.CONVERTERS
+    | onnx_logic.CONVERTERS
+    | onnx_movement.CONVERTERS
+    | onnx_quantizers.CONVERTERS
 )
 """By ONNX operation: every one on activations that mho reads."""
 

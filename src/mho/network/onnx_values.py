@@ -18,6 +18,11 @@ Array = NDArray[Any]
 
 FLOAT_TYPES = {"FLOAT": "float32", "FLOAT16": "float16", "BFLOAT16": "bfloat16", "DOUBLE": "float64"}
 """ONNX's types of real numbers that activations may have, and NumPy's names of them. All are computed in float32."""
+WHOLE_TYPES = {name: name.lower() for name in (
+    "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "BOOL"
+)}  # fmt: skip
+"""The same of whole numbers and of booleans (0 and 1), which float32 holds exactly up to 2^24."""
+LARGEST_WHOLE = 1 << 24
 
 _BLOCK = 1 << 22
 
@@ -88,10 +93,18 @@ class QuantizedConstant:
 
 @dataclass(frozen=True)
 class Activation:
-    """A tensor of the network under construction; `is_double` where the file holds it in float64."""
+    """A tensor of the network under construction, which is float32.
+
+    `dtype` is what the file holds there: "float32" (of narrower types too), "float64", "int64", "bool", ...
+    """
 
     tensor: str
-    is_double: bool = False
+    dtype: str = "float32"
+
+    @property
+    def is_whole(self) -> bool:
+        """True for integers and booleans."""
+        return not self.dtype.startswith("float")
 
 
 @dataclass(frozen=True)
@@ -188,16 +201,47 @@ class OnnxNode:
             raise Unsupported(f"attribute {key} is of another kind")
         return value
 
+    @functools.cached_property
+    def schema(self) -> Any:
+        """ONNX's definition of the operation; None where it has none."""
+        from onnx import defs
+
+        try:
+            return defs.get_schema(self.op_type, self.opset)
+        except defs.SchemaError:
+            return defs.get_schema(self.op_type) if defs.has(self.op_type) else None
+
+    def result_type(self, operand_types: Sequence[str]) -> str:
+        """Return NumPy's name of the type of the first output, from those of the operands ("" where left out)."""
+        if self.schema is None:
+            return "float32"
+        kind = str(self.schema.outputs[0].type_str)
+        if kind.startswith("tensor("):
+            name = kind.removeprefix("tensor(").removesuffix(")")
+            return {"float": "float32", "double": "float64"}.get(name, name)
+        formals = self.schema.inputs
+        for index, given in enumerate(operand_types if formals else ()):
+            if given and formals[min(index, len(formals) - 1)].type_str == kind:
+                return "float32" if given in ("float16", "bfloat16") else given
+        return "float32"
+
+    def check_types(self, operand_types: Sequence[str]) -> None:
+        """Check that operands have one type where ONNX asks for one. Raises `Unsupported`."""
+        formals = self.schema.inputs if self.schema is not None else ()
+        known: dict[str, str] = {}
+        for index, given in enumerate(operand_types if formals else ()):
+            kind = formals[min(index, len(formals) - 1)].type_str
+            given = "float32" if given in ("float16", "bfloat16") else given
+            if given and not kind.startswith("tensor(") and known.setdefault(kind, given) != given:
+                raise Unsupported(f"has operands of {known[kind]} and of {given}")
+
     def check_form(self) -> None:
         """Check operands, outputs and required attributes against ONNX. Raises `Unsupported`."""
         from onnx import defs
 
-        try:
-            schema = defs.get_schema(self.op_type, self.opset)
-        except defs.SchemaError:
-            if not defs.has(self.op_type):
-                return  # the reader has no converter for it either
-            schema = defs.get_schema(self.op_type)
+        schema = self.schema
+        if schema is None:
+            return  # the reader has no converter for it either
         if not schema.min_input <= len(self.inputs) <= schema.max_input:
             raise Unsupported(f"has {len(self.inputs)} operands")
         if not schema.min_output <= len(self.outputs) <= schema.max_output:

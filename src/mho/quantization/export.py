@@ -10,6 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from mho.cache_folder import write_atomically
 from mho.errors import MhoError
 from mho.network.graph import Network, TensorInfo
@@ -72,12 +74,12 @@ def _build(network: Network) -> onnx.ModelProto:
 
 
 def _value_info(tensor: TensorInfo, is_batched: bool) -> onnx.ValueInfoProto:
-    from onnx import TensorProto, helper
+    from onnx import helper
 
     shape: list[int | str] = list(tensor.shape)
     if is_batched:
         shape[0] = "N"
-    return helper.make_tensor_value_info(tensor.name, TensorProto.FLOAT, shape)
+    return helper.make_tensor_value_info(tensor.name, helper.np_dtype_to_tensor_dtype(np.dtype(tensor.dtype)), shape)
 
 
 def _write(model: onnx.ModelProto, path: str | Path) -> None:

@@ -324,10 +324,14 @@ class _Session:
         """Return the outputs of `network` by name, [N, *S]."""
         names = [tensor.name for tensor in network.outputs]
         if self._is_batched:
-            feeds = {tensor.name: from_samples(samples[tensor.name], tensor.shape) for tensor in network.inputs}
+            feeds = {
+                tensor.name: from_samples(samples[tensor.name], tensor.shape).astype(tensor.dtype)
+                for tensor in network.inputs
+            }
             return dict(zip(names, self._session.run(names, feeds), strict=True))
         count = next(iter(samples.values())).shape[0]
         rows: Sequence[Sequence[NDArray[np.float32]]] = [
-            self._session.run(names, {name: array[i] for name, array in samples.items()}) for i in range(count)
+            self._session.run(names, {t.name: samples[t.name][i].astype(t.dtype) for t in network.inputs})
+            for i in range(count)
         ]
         return {name: np.stack(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}

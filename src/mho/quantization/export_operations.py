@@ -54,10 +54,11 @@ def _metadata(node: Node) -> dict[str, str]:
 
 def _input(writer: ModelWriter, node: Node) -> str:
     """Return what the layer multiplies: its first input, through its grid where it has one."""
+    source = writer.hold(node.inputs[0])
     if node.quantization is None:
-        return node.inputs[0]
+        return source
     output = f"{node.name}/input"
-    write_quantizer(writer, node.inputs[0], node.quantization.input, output, name=f"{node.name}/input")
+    write_quantizer(writer, source, node.quantization.input, output, name=f"{node.name}/input")
     return output
 
 
@@ -102,17 +103,36 @@ def _matmul(writer: ModelWriter, node: Node) -> None:
     if node.quantization is not None:
         stored = f"{node.name}/stored"
         write_quantizer(writer, node.inputs[1], node.quantization.weight, stored, name=f"{node.name}/stored")
-    writer.emit("MatMul", [_input(writer, node), stored], node.output, name=node.name, metadata=_metadata(node))
+    writer.emit(
+        "MatMul", [_input(writer, node), writer.hold(stored)], node.output, name=node.name, metadata=_metadata(node)
+    )
 
 
 def _silu(writer: ModelWriter, node: Node) -> None:
-    gate = writer.emit("Sigmoid", node.inputs, f"{node.output}/sigmoid", name=f"{node.name}/sigmoid")
-    writer.emit("Mul", [node.inputs[0], gate], node.output, name=node.name)
+    x = writer.hold(node.inputs[0])
+    gate = writer.emit("Sigmoid", [x], f"{node.output}/sigmoid", name=f"{node.name}/sigmoid")
+    writer.emit("Mul", [x, gate], node.output, name=node.name)
 
 
 def _where(writer: ModelWriter, node: Node) -> None:
     chosen, other, mask = (writer.hold(name) for name in node.inputs)
+    if node.inputs[2] not in writer.network.constants:
+        mask = writer.cast(mask, np.bool_, name=f"{node.name}/mask")
     writer.emit("Where", [mask, chosen, other], node.output, name=node.name)
+
+
+def _truth(writer: ModelWriter, node: Node) -> None:
+    """A comparison, whose truth is 0 or 1 in the network."""
+    from onnx import TensorProto
+
+    operands = [writer.hold(name) for name in node.inputs]
+    test = writer.emit(OPERATIONS[node.op].onnx, operands, f"{node.output}/test", name=node.name)
+    writer.emit("Cast", [test], node.output, name=f"{node.name}/number", to=TensorProto.FLOAT)
+
+
+def _embed(writer: ModelWriter, node: Node) -> None:
+    indices, table = writer.hold_whole(node.inputs[0], node.name), writer.hold(node.inputs[1])
+    writer.emit("Gather", [table, indices], node.output, name=node.name, axis=0)
 
 
 def _cast(writer: ModelWriter, node: Node) -> None:
@@ -120,7 +140,7 @@ def _cast(writer: ModelWriter, node: Node) -> None:
 
     types = {"float16": TensorProto.FLOAT16, "bfloat16": TensorProto.BFLOAT16}
     to = types[get_text(node.attributes, "to")]
-    narrow = writer.emit("Cast", node.inputs, f"{node.output}/narrow", name=node.name, to=to)
+    narrow = writer.emit("Cast", [writer.hold(node.inputs[0])], f"{node.output}/narrow", name=node.name, to=to)
     writer.emit("Cast", [narrow], node.output, name=f"{node.name}/widen", to=TensorProto.FLOAT)
 
 
@@ -129,7 +149,7 @@ def _reshape(writer: ModelWriter, node: Node) -> None:
     if writer.is_batched:
         shape = (0, *shape[1:])  # 0 keeps what the input has there: any number of samples
     held = writer.constant(f"{node.name}/shape", shape, np.int64)
-    writer.emit("Reshape", [node.inputs[0], held], node.output, name=node.name)
+    writer.emit("Reshape", [writer.hold(node.inputs[0]), held], node.output, name=node.name)
 
 
 def _slice(writer: ModelWriter, node: Node) -> None:
@@ -138,14 +158,14 @@ def _slice(writer: ModelWriter, node: Node) -> None:
     ends = [np.iinfo(np.int64).min if end < 0 else end for end in ends]
     operands = zip(("starts", "ends", "axes", "steps"), (starts, ends, axes, steps), strict=True)
     held = [writer.constant(f"{node.name}/{key}", value, np.int64) for key, value in operands]
-    writer.emit("Slice", [node.inputs[0], *held], node.output, name=node.name)
+    writer.emit("Slice", [writer.hold(node.inputs[0]), *held], node.output, name=node.name)
 
 
 def _resize(writer: ModelWriter, node: Node) -> None:
     scales = writer.constant(f"{node.name}/scales", get_floats(node.attributes, "scales"), np.float32)
     writer.emit(
         "Resize",
-        [node.inputs[0], "", scales],
+        [writer.hold(node.inputs[0]), "", scales],
         node.output,
         name=node.name,
         mode="nearest",
@@ -155,7 +175,7 @@ def _resize(writer: ModelWriter, node: Node) -> None:
 
 
 def _fake_quantize(writer: ModelWriter, node: Node) -> None:
-    write_quantizer(writer, node.inputs[0], quantizer_grid(node.attributes), node.output, name=node.name)
+    write_quantizer(writer, writer.hold(node.inputs[0]), quantizer_grid(node.attributes), node.output, name=node.name)
 
 
 WRITERS: Mapping[str, Callable[[ModelWriter, Node], None]] = MappingProxyType(
@@ -165,6 +185,8 @@ WRITERS: Mapping[str, Callable[[ModelWriter, Node], None]] = MappingProxyType(
         "matmul": _matmul,
         "silu": _silu,
         "where": _where,
+        "embed": _embed,
+        **dict.fromkeys(("equal", "less", "less_or_equal", "is_nan"), _truth),
         "cast": _cast,
         "reshape": _reshape,
         "slice": _slice,

@@ -27,16 +27,31 @@ class ModelWriter:
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: dict[str, onnx.TensorProto] = {}
         self._reserved = set(network.constants) | set(network.shapes)
+        self._whole = {tensor.name: "" for tensor in network.inputs if tensor.dtype != "float32"}
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of a tensor or constant of the network."""
         return self.network.shapes[name] if name in self.network.shapes else self.network.constants[name].shape
 
     def hold(self, name: str) -> str:
-        """Write a constant of the network as it is; returns its name."""
+        """Return what holds an operand in float32: constants are written as they are, whole inputs are cast once."""
+        if name in self._whole:
+            self._whole[name] = self._whole[name] or self.cast(name, np.float32, name=f"{name}/real")
+            return self._whole[name]
         if name in self.network.constants and name not in self.initializers:
             self._store(name, self.network.constants[name])
         return name
+
+    def hold_whole(self, name: str, reader: str) -> str:
+        """Return what holds the whole numbers of a tensor as integers, for the node `reader`."""
+        return name if name in self._whole else self.cast(name, np.int64, name=f"{reader}/indices")
+
+    def cast(self, tensor: str, dtype: Any, *, name: str) -> str:
+        """Cast a tensor to a type of NumPy; returns the name of the result."""
+        from onnx import helper
+
+        to = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+        return self.emit("Cast", [tensor], f"{name}/cast", name=name, to=to)
 
     def constant(self, name: str, value: Any, dtype: Any) -> str:
         """Write a constant that the network does not have; returns its name, made unique."""
@@ -122,19 +137,13 @@ def _write_clip(writer: ModelWriter, tensor: str, grid: Grid, dtype: Any, *, nam
         return tensor
     wide = limits.bits > 8  # ONNX Runtime clips 8 and 32 bits, not 16
     if wide:
-        tensor = _write_cast(writer, tensor, np.int32, name=f"{name}/widen")
+        tensor = writer.cast(tensor, np.int32, name=f"{name}/widen")
     bounds = [
         writer.constant(f"{name}/{key}", value, np.int32 if wide else dtype)
         for key, value in (("qmin", grid.qmin), ("qmax", grid.qmax))
     ]
     tensor = writer.emit("Clip", [tensor, *bounds], f"{name}/clipped", name=f"{name}/clip")
-    return _write_cast(writer, tensor, dtype, name=f"{name}/narrow") if wide else tensor
-
-
-def _write_cast(writer: ModelWriter, tensor: str, dtype: Any, *, name: str) -> str:
-    from onnx import helper
-
-    return writer.emit("Cast", [tensor], f"{name}/cast", name=name, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+    return writer.cast(tensor, dtype, name=f"{name}/narrow") if wide else tensor
 
 
 def _write_sign(writer: ModelWriter, tensor: str, grid: Grid, output: str, *, name: str) -> None:

@@ -120,10 +120,24 @@ run_maximum = binary(maximum)
 train_maximum = binary(torch.maximum)
 
 
+run_equal = binary(lambda x, y: (x == y).to(torch.float32))
+run_less = binary(lambda x, y: (x < y).to(torch.float32))
+run_less_or_equal = binary(lambda x, y: (x <= y).to(torch.float32))
+run_is_nan = unary(lambda x: x.isnan().to(torch.float32))
+run_floor = unary(torch.floor)
+run_ceil = unary(torch.ceil)
+run_round = unary(torch.round)
+run_sign = unary(torch.sign)
+run_sin = unary(transcendental.sin)
+train_sin = unary(torch.sin)
+run_cos = unary(transcendental.cos)
+train_cos = unary(torch.cos)
+
+
 def run_where(operands: Sequence[Tensor], attributes: Attributes) -> Tensor:
-    """Select: the first operand where the third, a constant mask (bool), is True, and the second elsewhere."""
+    """Select: the first operand where the third (a constant mask, or 0 and 1) is true, and the second elsewhere."""
     del attributes
-    return torch.where(operands[2], operands[0], operands[1])
+    return torch.where(operands[2].to(torch.bool), operands[0], operands[1])
 
 
 def run_cast(operands: Sequence[Tensor], attributes: Attributes) -> Tensor:

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from mho.arithmetic.attributes import Attributes, get_float, get_floats, get_int, get_ints
 from mho.arithmetic.kernels.adapters import with_attributes
+from mho.errors import DataError
 
 
 def _reshape(x: Tensor, attributes: Attributes) -> Tensor:
@@ -47,6 +48,25 @@ def run_gather(operands: Sequence[Tensor], attributes: Attributes) -> Tensor:
     dim = get_int(attributes, "axis") + 1
     picked = x.index_select(dim, indices.reshape(-1).to(torch.int64))
     return picked.reshape(*x.shape[:dim], *indices.shape, *x.shape[dim + 1 :])
+
+
+def run_embed(operands: Sequence[Tensor], attributes: Attributes) -> Tensor:
+    """Look rows of a constant table up: whole numbers of any shape -> their shape, then that of a row.
+
+    Raises:
+        DataError: an index is no whole number, or lies outside the table; -1 is its last row.
+    """
+    del attributes
+    indices, table = operands
+    rows = table.shape[0]
+    fits = (indices == indices.round()) & (indices >= -rows) & (indices < rows)
+    if not bool(fits.all()):
+        raise DataError(
+            f"index {float(indices[~fits].flatten()[0]):g} into a table of {rows} rows", where="embedding",
+            expected=f"whole numbers from 0 to {rows - 1}",
+        )  # fmt: skip
+    chosen = torch.where(indices < 0, indices + rows, indices).to(torch.int64)
+    return functional.embedding(chosen, table.reshape(rows, -1)).reshape(*indices.shape, *table.shape[1:])
 
 
 def _expand(x: Tensor, attributes: Attributes) -> Tensor:

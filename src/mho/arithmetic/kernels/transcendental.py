@@ -24,6 +24,11 @@ _LOG2_E = 1.4426950408889634
 _EXP_COEFFICIENTS = tuple(1.0 / math.factorial(n) for n in range(11, -1, -1))
 _MAX_EXPONENT = 708.0
 
+_HALF_PI = (1.5707963267341256, 6.077100506303966e-11, 2.0222662487959506e-21)
+"""pi / 2 in three parts; the first two have 33 bits: their products with whole numbers below 2^20 are exact."""
+_SIN_COEFFICIENTS = tuple((-1.0) ** n / math.factorial(2 * n + 1) for n in range(9, -1, -1))
+_COS_COEFFICIENTS = tuple((-1.0) ** n / math.factorial(2 * n) for n in range(9, -1, -1))
+
 _TWO_OVER_SQRT_PI = 2.0 / math.sqrt(math.pi)
 _ERF_COEFFICIENTS = tuple((-1.0) ** n / (math.factorial(n) * (2 * n + 1)) for n in range(16, -1, -1))
 _ERFC_LIMIT = 6.0
@@ -116,6 +121,27 @@ def _gelu64(x: Tensor) -> Tensor:
 def _gelu_tanh64(x: Tensor) -> Tensor:
     inner = (x * x * x * 0.044715 + x) * math.sqrt(2.0 / math.pi)
     return 0.5 * x * (1.0 + _tanh64(inner))
+
+
+def _sin64(x: Tensor, quarters: int) -> Tensor:
+    """Return sin(x + quarters * pi / 2) of float64: NaN where x is infinite."""
+    turns = torch.round(x * (2.0 / math.pi))
+    rest = ((x - turns * _HALF_PI[0]) - turns * _HALF_PI[1]) - turns * _HALF_PI[2]
+    square = rest * rest
+    sine, cosine = rest * _horner(square, _SIN_COEFFICIENTS), _horner(square, _COS_COEFFICIENTS)
+    quadrant = torch.remainder(turns + quarters, 4.0)
+    value = torch.where(torch.remainder(quadrant, 2.0) == 1.0, cosine, sine)
+    return torch.where(quadrant >= 2.0, -value, value)
+
+
+def sin(x: Tensor) -> Tensor:
+    """Sine in float32; beyond 2^20 of the nearest angle that float64 can reduce."""
+    return in_float64(x, lambda block: _sin64(block, 0))
+
+
+def cos(x: Tensor) -> Tensor:
+    """Cosine in float32; beyond 2^20 as `sin`."""
+    return in_float64(x, lambda block: _sin64(block, 1))
 
 
 def exp(x: Tensor) -> Tensor:
