@@ -19,6 +19,8 @@ QUICK := tests/architecture tests/golden tests/unit --ignore=tests/unit/bit_sear
     tests/unit/bit_search/test_trial_storage.py
 PYTEST := -m pytest -m 'not slow and not pages and not figures' -n 2 --dist worksteal
 SETS ?= all
+# Whatever the environment says, keep compiled modules: the tests start many processes.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo demo-isa test test-slow test-figures test-pages test-processes test-install test-isa test-newest test-oldest fuzz kills constraints lint format docs links notebooks clean
 

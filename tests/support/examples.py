@@ -4,7 +4,7 @@ import os
 
 ALL_EXAMPLES = "MHO_ALL_EXAMPLES"
 """Where the environment has it, expensive property tests try all of their examples, as `make test-slow` does."""
-SHARE = 0.3
+SHARE = 0.2
 
 
 def examples(count: int) -> int:

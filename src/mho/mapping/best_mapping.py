@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
-from mho.hardware.mapping_rules import DigitalLayers, MappingObjective
+from mho.hardware.mapping_rules import MappingObjective
 from mho.hardware.spec import Accelerator
 from mho.mapping.adc_resolution import layer_hardware
 from mho.mapping.candidates import Array
@@ -69,14 +70,13 @@ class BestTimes:
 def tabulate_best(layers: Sequence[MvmLayer], accelerator: Accelerator, *, batch: int = 1) -> BestTimes:
     """Find the best mapping of each layer at all widths of a policy."""
     check_pins((layer.name for layer in layers), accelerator)
-    known: dict[tuple[MvmLayer, DigitalLayers], tuple[Array, StackTimes]] = {}
-    found = []
-    for layer in layers:
-        hardware = rules_of(accelerator, layer.name)
-        key = layer.without_name(), hardware.mapping.digital_layers
-        if key not in known:
-            choices = [make_choice(key[0], width, hardware, batch) for width in WIDTHS]
-            times = np.stack([choice.times_ps(WIDTHS) for choice in choices])
-            known[key] = times, StackTimes.stack([choice.stack_times(WIDTHS) for choice in choices])
-        found.append(known[key])
+    found = [_tabulate(layer.without_name(), rules_of(accelerator, layer.name), batch) for layer in layers]
     return BestTimes(np.stack([times for times, _ in found]), tuple(stack_times for _, stack_times in found))
+
+
+@lru_cache(maxsize=512)
+def _tabulate(layer: MvmLayer, hardware: Accelerator, batch: int) -> tuple[Array, StackTimes]:
+    """Find the best mappings of a layer without its name at all widths of a policy, on hardware as the layer sees it."""
+    choices = [make_choice(layer, width, hardware, batch) for width in WIDTHS]
+    times = np.stack([choice.times_ps(WIDTHS) for choice in choices])
+    return times, StackTimes.stack([choice.stack_times(WIDTHS) for choice in choices])

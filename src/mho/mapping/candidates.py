@@ -244,10 +244,10 @@ def _find_least(candidates: Candidates, writing: Array | Times, reading: Array |
         times = reads * passes
         times += writes
         times = candidates.refuse(times, per_tile, number)
-        best = times.argmin(axis=-1)[..., None]
-        found.candidate[number] = best[..., 0]
-        found.time[number] = np.take_along_axis(times, best, axis=-1)[..., 0]
-        found.per_tile[number] = np.take_along_axis(per_tile, best, axis=-1)[..., 0]
+        best = times.argmin(axis=-1)
+        chosen = (*np.indices(best.shape, sparse=True), best)
+        found.candidate[number], found.time[number] = best, times[chosen]
+        found.per_tile[number] = per_tile[chosen]
     return found
 
 

@@ -273,7 +273,7 @@ class MappingChoice:
         if limits is None:
             return self._list_candidates(encoding)
         errors = self._candidate_errors(encoding)
-        return replace(errors.candidates, most_groups=errors.most_groups(limits, self._layer.repeat))
+        return replace(errors.candidates, most_groups=errors.most_groups(limits))
 
     def _search_within(self, limits: Floats | None) -> dict[Encoding, LayerSearch]:
         """Search in every encoding of which errors of at most `limits` [N] leave anything."""
@@ -322,7 +322,7 @@ class MappingChoice:
         if encoding not in self._errors:
             layer, slices = self._layer, tuple(self._slices.tolist())
             errors = LayerErrors(layer.inputs, self._values, encoding, self._accelerator, slices)
-            self._errors[encoding] = CandidateErrors(errors, self._list_candidates(encoding))
+            self._errors[encoding] = CandidateErrors(errors, self._list_candidates(encoding), layer.repeat)
         return self._errors[encoding]
 
     def _part(self, piece: Piece, candidates: Candidates, encoding: Encoding, number: int, window: AnyWindow) -> Part:

@@ -190,8 +190,8 @@ class CandidateErrors:
         candidates: whose errors they are.
     """
 
-    def __init__(self, errors: LayerErrors, candidates: Candidates) -> None:
-        self._errors, self.candidates = errors, candidates
+    def __init__(self, errors: LayerErrors, candidates: Candidates, groups: int) -> None:
+        self._errors, self.candidates, self._groups = errors, candidates, groups
         table = candidates.table
         self._reached = _count_reads(table)[candidates.shape]
         self._rows_per_input = _count_rows(table)[candidates.shape] / table.grid.taps
@@ -201,6 +201,13 @@ class CandidateErrors:
     def alone(self) -> Floats:
         """Errors with one group a tile, float64 [N, M]."""
         return self.of(np.ones_like(self._rows))
+
+    @cached_property
+    def _shared(self) -> Floats:
+        """Errors with 1, 2, ... groups a tile, as many as fit any, float64 [groups, N, M]."""
+        fit = int(self.candidates.accelerator.crossbar.rows // self._rows.min())
+        most = max(1, min(fit, self._groups, self.candidates.accelerator.mapping.allowed.groups_per_tile))
+        return np.stack([self.alone, *(self.of(np.full_like(self._rows, count)) for count in range(2, most + 1))])
 
     def of(self, per_tile: Array) -> Floats:
         """Return the relative errors where so many groups [M] share a tile, float64 [N, M]."""
@@ -213,17 +220,13 @@ class CandidateErrors:
             found[:, some] = self._errors.of(int(at_once), rows, (self._reached * reads)[some])
         return found
 
-    def most_groups(self, limits: Floats, groups: int) -> Array:
-        """Return how many groups may share a tile so that errors stay within limits [N], int64 [N, M]; 0: not one."""
-        bounds = limits[:, None] * (1 + 1e-12)
-        low = (self.alone <= bounds).astype(np.int64)
-        high = np.where(low, groups, 0)
-        while (low < high).any():
-            middle = (low + high + 1) // 2
-            fits = np.stack([self.of(np.maximum(row, 1))[number] for number, row in enumerate(middle)]) <= bounds
-            is_open = low < high
-            low, high = np.where(is_open & fits, middle, low), np.where(is_open & ~fits, middle - 1, high)
-        return low
+    def most_groups(self, limits: Floats) -> Array:
+        """Return up to how many groups of those that fit may share a tile for errors within limits [N], int64 [N, M].
+
+        0: not one.
+        """
+        keeps = self._shared <= limits[:, None] * (1 + 1e-12)
+        return np.asarray(np.minimum.accumulate(keeps).sum(axis=0), dtype=np.int64)
 
 
 def _round_whole(variance: Floats) -> Floats:

@@ -75,6 +75,15 @@ class ReversingMeasurer(LocalMeasurer):
         yield from reversed(list(super().measure(policies, variant)))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def little_learning():
+    """Let the agent learn little: how well it does is for other tests, and most of the time."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("mho.bit_search.agent.FIRST_UPDATES", 20)
+        patched.setattr("mho.bit_search.agent.UPDATES", 5)
+        yield
+
+
 @cache
 def space_for(method):
     return small_space(prune=METHODS[method].prunes)
