@@ -76,7 +76,7 @@ def tabulate_best(layers: Sequence[MvmLayer], accelerator: Accelerator, *, batch
 
 @lru_cache(maxsize=512)
 def _tabulate(layer: MvmLayer, hardware: Accelerator, batch: int) -> tuple[Array, StackTimes]:
-    """Find the best mappings of a layer without its name at all widths of a policy, on hardware as the layer sees it."""
+    """Find the best mappings of a nameless layer at all widths of a policy, on hardware as the layer sees it."""
     choices = [make_choice(layer, width, hardware, batch) for width in WIDTHS]
     times = np.stack([choice.times_ps(WIDTHS) for choice in choices])
     return times, StackTimes.stack([choice.stack_times(WIDTHS) for choice in choices])
