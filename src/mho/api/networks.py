@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-    from mho.data.in_memory import Unlabelled
+    from mho.api.arguments import Inputs
     from mho.program.program import Program
     from mho.progress import OnProgress
     from mho.quantization.qat import TrainableNetwork
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 @check_arguments("model", "example_input")
 def load(
     model: str | Path | Module,
-    example_input: Tensor | Sequence[int] | None = None,
+    example_input: Tensor | Sequence[int] | Sequence[Tensor] | Mapping[str, Tensor] | None = None,
     *,
-    input_shape: Sequence[int] | None = None,
+    input_shape: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
 ) -> Network:
     """Read a network.
 
@@ -39,8 +39,10 @@ def load(
         model: path of an ONNX file; a name (`torchvision:resnet18`, `resnet8`, ...: random weights); or a
             `torch.nn.Module`, which is exported with `example_input`.
         example_input: for a module: a tensor of one sample, batch axis included, such as ``torch.zeros(1, 3, 32, 32)``,
-            or its shape. Of a batch, the network is that of one sample.
-        input_shape: for a name, or a file with symbolic shapes: one sample without the batch axis.
+            or its shape; of several inputs a tuple of tensors, or tensors by the names of the module's arguments. Of a
+            batch, the network is that of one sample.
+        input_shape: for a name, or a file with symbolic shapes: one sample without the batch axis; of a file with
+            several inputs one shape for all, or one by name for each.
 
     Raises:
         InputFileError, UnsupportedOperationError, ConfigError: what cannot be read, and why.
@@ -80,7 +82,7 @@ def load_layers(model: str | Path, *, input_shape: Sequence[int] | None = None) 
 def quantize(
     network: Network,
     policy: Bits,
-    calibration_inputs: Unlabelled,
+    calibration_inputs: Inputs,
     *,
     batch_size: int | None = None,
     effort: Effort = "fast",
@@ -94,7 +96,7 @@ def quantize(
         policy: a `Policy`, its file, {layer: "4/8"}, or one pair for all layers, such as "4/8" or (4, 8) (weight,
             activation).
         calibration_inputs: a few hundred real samples, an array or tensor [N, *S] or [N, *S[1:]]; or a torch DataLoader
-            or Dataset of them, whose labels are left out.
+            or Dataset of them, whose labels are left out; of several inputs, these by name.
         batch_size: samples at a time of the calibration; by default 256, fewer where the network's tensors are large.
         effort: "fast": steps of least squared error and corrected biases. "good": weights are rounded to what the float
             network's layers give, one after the other, on the same samples; below 8 bits worth its seconds to minutes.
@@ -120,7 +122,7 @@ def quantize(
 
 @check_arguments("policy", "calibration_inputs")
 def trainable(
-    network: Network, policy: Bits | None = None, calibration_inputs: Unlabelled | None = None
+    network: Network, policy: Bits | None = None, calibration_inputs: Inputs | None = None
 ) -> TrainableNetwork:
     """Return a torch module that computes a network, to train in a loop of your own.
 
@@ -142,7 +144,7 @@ def trainable(
 
     from mho.data.in_memory import read_inputs
     from mho.quantization.calibration import calibrate
-    from mho.quantization.ptq import as_tensor
+    from mho.quantization.joint_inputs import as_inputs
     from mho.quantization.qat import TrainableNetwork
 
     if (policy is None) != (calibration_inputs is None):
@@ -150,7 +152,7 @@ def trainable(
     widths = None if policy is None else as_policy(network, policy)
     module = TrainableNetwork(network, widths)
     if calibration_inputs is not None:
-        calibrate(module, as_tensor(read_inputs(calibration_inputs, where="calibration inputs")))
+        calibrate(module, as_inputs(network, read_inputs(calibration_inputs, where="calibration inputs")))
     return module
 
 

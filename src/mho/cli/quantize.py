@@ -21,7 +21,10 @@ def quantize(
     model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="A float model.")],
     activation_samples: Annotated[
         Path,
-        typer.Option(metavar="X.npz", help="A few hundred real inputs, one array [N, ...]: set ranges of activations."),
+        typer.Option(
+            metavar="X.npz",
+            help="A few hundred real samples [N, ...] (an array by name for each of several inputs): set ranges.",
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="Q.onnx", help="The QCDQ model to write.")],
     policy: Annotated[Path | None, typer.Option(metavar="FILE", help="Bit widths of every MVM layer (JSON).")] = None,
@@ -50,20 +53,21 @@ def quantize(
     widths = BitWidths.parse(bits) if bits is not None else UNIFORM_REFERENCE
     given = Policy.load(policy) if policy is not None else None
     arrays = read_arrays(activation_samples)
-    if len(arrays) != 1:
+    network = load_file(model)
+    if len(arrays) != 1 and len(network.inputs) == 1:
         raise DataError(
             f"{len(arrays)} arrays: {', '.join(arrays)}", where=str(activation_samples), expected="one array"
         )
-    network = load_file(model)
     if any(node.quantization is not None for node in network.mvm_nodes):
         raise ConfigError("the model is quantized already", where=str(model), hint="`mho compile` takes it as it is")
     chosen = given or Policy.uniform(network.layer_names, widths)
     chosen.check_against(network.layer_names, where=str(policy))
-    (inputs,) = arrays.values()
+    samples = len(next(iter(arrays.values())))
+    inputs = arrays if len(network.inputs) > 1 else next(iter(arrays.values()))
     quantized = mho.quantize(network, chosen, inputs, effort=how, on_progress=chip_progress())
     mho.save(quantized, output)
     print_done(
-        f"{output}: {len(network.layer_names)} layers quantized on {len(inputs):,} inputs",
-        {"output": str(output), "layers": len(network.layer_names), "samples": len(inputs), "effort": effort},
+        f"{output}: {len(network.layer_names)} layers quantized on {samples:,} samples",
+        {"output": str(output), "layers": len(network.layer_names), "samples": samples, "effort": effort},
         as_json=as_json,
     )

@@ -31,17 +31,20 @@ CALIBRATION_SHARE, VALIDATION_SHARE, TEST_SHARE = 0.1, 0.2, 0.1
 MOST_CALIBRATION = 1000
 
 
-def read_inputs(source: Any, *, where: str = "inputs") -> NDArray[Any]:
-    """Return samples as one array [N, ...]; labels of batches are left out.
+def read_inputs(source: Any, *, where: str = "inputs") -> Any:
+    """Return samples as one array [N, ...], or arrays by the names of inputs; labels of batches are left out.
 
     Args:
-        source: an array or a tensor; or a torch DataLoader or Dataset, whose batches are samples or (samples, labels).
+        source: an array or a tensor; or a torch DataLoader or Dataset, whose batches are samples or (samples, labels);
+            or these by the names of several inputs.
         where: what they are, for errors.
 
     Raises:
         DataError: it is none of these, its batches differ in shape, or there is none.
         MemoryBudgetError: all samples take more memory than the budget.
     """
+    if isinstance(source, Mapping):
+        return {str(name): read_inputs(one, where=f"{where} {name!r}") for name, one in source.items()}
     if not _has_batches(source):
         return _as_array(source, where)
     return _join((_as_array(_take_inputs(batch, where), where) for batch in _list_batches(source, where)), where)

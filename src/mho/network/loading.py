@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mho.errors import InputFileError
@@ -37,12 +37,17 @@ def check_file_is_there(path: Path, wanted: str) -> None:
         raise InputFileError("names a network, and is no file", where=str(path), expected="an ONNX file", hint=wanted)
 
 
-def load_file(path: str | Path, *, input_shape: Sequence[int] | None = None) -> Network:
+GivenShapes = Sequence[int] | Mapping[str, Sequence[int]]
+"""The shape of one sample of all inputs, or of each by name, without the batch axis; or all axes of the file."""
+
+
+def load_file(path: str | Path, *, input_shape: GivenShapes | None = None) -> Network:
     """Read an ONNX file as the network of one sample, whatever batch it is fixed to.
 
     Args:
         path: the file.
-        input_shape: of one sample without the batch axis, where the file's own shapes are symbolic.
+        input_shape: of one sample without the batch axis, where the file's own shapes are symbolic; of several inputs
+            one for all, or one by name for each. All axes of the file are taken too: time may come before the batch.
 
     Raises:
         InputFileError, UnsupportedOperationError: as `read_onnx` and `take_one_sample`.
@@ -50,6 +55,8 @@ def load_file(path: str | Path, *, input_shape: Sequence[int] | None = None) -> 
     from mho.network.one_sample import take_one_sample
     from mho.network.onnx_reader import read_onnx
 
+    if isinstance(input_shape, Mapping):
+        return take_one_sample(read_onnx(path, {name: (1, *shape) for name, shape in input_shape.items()}))
     return take_one_sample(read_onnx(path, None if input_shape is None else (1, *input_shape)))
 
 
@@ -62,7 +69,7 @@ def _refuse_weights(name: str) -> None:
 
 
 def load_network(
-    spec: str | Path, *, input_shape: Sequence[int] | None = None, seed: int = 0, classes: int | None = None
+    spec: str | Path, *, input_shape: GivenShapes | None = None, seed: int = 0, classes: int | None = None
 ) -> Network:
     """Load a network.
 
@@ -70,7 +77,8 @@ def load_network(
         spec: path of an ONNX file; `torchvision:NAME`, a name that `mho.models.build_model` knows, or a function of
             the user's, `package.module:function` or `file.py:function`. All but files get random weights.
         input_shape: shape of one sample without the batch axis, such as (3, 224, 224). For a file only where its own
-            shapes are symbolic. By name: what the network is made for, if not given (a user's function: (3, 32, 32)).
+            shapes are symbolic, as for `load_file`. By name: what the network is made for, if not given (a user's
+            function: (3, 32, 32)).
         seed: of the random weights.
         classes: outputs of a network by name: what it is made for, if not given (a user's function: 10).
 
@@ -88,6 +96,8 @@ def load_network(
     from mho.models.build import usual_sizes
     from mho.network.torch_reader import read_torch
 
+    if isinstance(input_shape, Mapping):
+        raise InputFileError("shapes by the names of inputs are for files", where=name, expected="one shape")
     usual_shape, usual_classes = usual_sizes(name)
     shape = tuple(input_shape) if input_shape is not None else usual_shape
     outputs = classes if classes is not None else usual_classes

@@ -7,7 +7,7 @@ import io
 import logging
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -18,13 +18,16 @@ from mho.network.graph import Network
 from mho.network.onnx_file import prepare_model
 from mho.network.onnx_reader import read_model
 
+Example = Tensor | Sequence[int] | Sequence[Tensor] | Mapping[str, Tensor]
 
-def read_torch(module: nn.Module, example_input: Tensor | Sequence[int]) -> Network:
+
+def read_torch(module: nn.Module, example_input: Example) -> Network:
     """Read a torch module in evaluation mode; its module paths become layer names. The module is left as it was.
 
     Args:
-        module: takes one tensor.
-        example_input: a tensor [1, ...] of the shape that the network is for, or that shape.
+        module: takes tensors.
+        example_input: a tensor [1, ...] of the shape that the network is for, or that shape; of several inputs their
+            tensors in order, or by the names of the module's arguments.
 
     Raises:
         UnsupportedOperationError: torch cannot export the module, or it holds operations that mho does not have.
@@ -33,25 +36,18 @@ def read_torch(module: nn.Module, example_input: Tensor | Sequence[int]) -> Netw
     where = type(module).__name__
     if not isinstance(module, nn.Module):
         raise UnsupportedOperationError(f"a {where} is no network", expected="a file, a name or a torch.nn.Module")
-    is_shape = isinstance(example_input, tuple | list) and bool(example_input)
-    is_shape = is_shape and all(type(size) is int and size > 0 for size in example_input)
-    if not isinstance(example_input, Tensor) and not is_shape:
-        raise UnsupportedOperationError(
-            f"an example input of type {type(example_input).__name__}", where=where,
-            expected="one tensor, or its shape",
-            hint="a module of several inputs is read from its ONNX file (torch.onnx.export)",
-        )  # fmt: skip
-    if not isinstance(example_input, Tensor):
-        check_memory(4 * math.prod(example_input), f"an input of shape {list(example_input)}", where=where)
-    example = example_input if isinstance(example_input, Tensor) else torch.zeros(*example_input)
+    positional, named = _read_example(example_input, where)
+    shapes = " and ".join(str(list(one.shape)) for one in (*positional, *named.values()))
     with _evaluation_mode(module), _quiet():
         try:
             # Unoptimized: the exporter's optimizer would fold BatchNormalization into the weights.
-            program = torch.onnx.export(module, (example,), dynamo=True, optimize=False, verbose=False)
+            program = torch.onnx.export(
+                module, positional, None, kwargs=named, dynamo=True, optimize=False, verbose=False
+            )
         except Exception as error:  # the exporter passes on whatever the module raises
-            if fault := _find_fault(module, example):
+            if fault := _find_fault(module, positional, named):
                 raise UnsupportedOperationError(
-                    f"the example of shape {list(example.shape)} does not fit the module: {fault}",
+                    f"the example of shape {shapes} does not fit the module: {fault}",
                     where=where,
                     expected="an input that the module takes",
                     hint="images are [N, C, H, W], with a batch axis: torch.zeros(1, 3, 32, 32)",
@@ -60,7 +56,7 @@ def read_torch(module: nn.Module, example_input: Tensor | Sequence[int]) -> Netw
             raise UnsupportedOperationError(
                 f"torch cannot export it: {reason[0] if reason else type(error).__name__}",
                 where=where,
-                expected=f"a module that takes one tensor of shape {list(example.shape)}",
+                expected=f"a module that takes tensors of shape {shapes}",
             ) from error
     assert program is not None, "the dynamo exporter returns a program"
     model = program.model
@@ -95,11 +91,29 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(levels[name])
 
 
-def _find_fault(module: nn.Module, example: Tensor) -> str:
+def _read_example(example: Example, where: str) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+    """Return the tensors that the module takes in order and by name. Raises `UnsupportedOperationError`."""
+    if isinstance(example, Tensor):
+        return (example,), {}
+    if isinstance(example, Mapping) and example and all(isinstance(one, Tensor) for one in example.values()):
+        return (), {str(name): one for name, one in example.items()}
+    if isinstance(example, tuple | list) and example:
+        if all(isinstance(one, Tensor) for one in example):
+            return tuple(example), {}
+        if all(type(size) is int and size > 0 for size in example):
+            check_memory(4 * math.prod(example), f"an input of shape {list(example)}", where=where)
+            return (torch.zeros(*example),), {}
+    raise UnsupportedOperationError(
+        f"an example input of type {type(example).__name__}", where=where,
+        expected="a tensor or its shape; of several inputs a tuple of tensors, or tensors by name",
+    )  # fmt: skip
+
+
+def _find_fault(module: nn.Module, positional: tuple[Tensor, ...], named: dict[str, Tensor]) -> str:
     """Return what the module itself says against an input, in a line; "" where it takes it."""
     try:
         with torch.no_grad():
-            module(example)
+            module(*positional, **named)
     except Exception as error:  # the user's own code
         lines = str(error).strip().splitlines()
         return lines[0] if lines else type(error).__name__

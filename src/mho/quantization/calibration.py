@@ -20,6 +20,7 @@ from mho.errors import DataError
 from mho.quantization.batches import samples_within
 from mho.quantization.bias_correction import MeanOperand, correct_means, mean_vectors
 from mho.quantization.calibration_table import CalibrationTable
+from mho.quantization.joint_inputs import Inputs, JointInputs
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.quantizers import weight_bounds
 from mho.quantization.step_search import Sign, StreamedGrid, StreamedValues, find_binary_steps, find_steps
@@ -37,7 +38,7 @@ _VALUES_AT_ONCE = 1 << 26
 """Bounds a batch by the largest tensor of the network: 256 MiB in float32."""
 
 
-def calibrate(trainable: TrainableNetwork, inputs: Tensor, batch_size: int | None = None) -> CalibrationTable:
+def calibrate(trainable: TrainableNetwork, inputs: Inputs, batch_size: int | None = None) -> CalibrationTable:
     """Calibrate every layer, and let `trainable` use the table from now on.
 
     The network runs in float, with running BatchNorm statistics. Layers that are quantized already get the steps of
@@ -46,7 +47,7 @@ def calibrate(trainable: TrainableNetwork, inputs: Tensor, batch_size: int | Non
 
     Args:
         trainable: the network; its float weights are what is calibrated.
-        inputs: float32 [N, *S] or [N, *S[1:]], a few hundred samples.
+        inputs: float32 [N, *S] or [N, *S[1:]], a few hundred samples; of several inputs together.
         batch_size: samples at a time; by default 256, fewer where the network's tensors are large.
 
     Raises:
@@ -55,7 +56,7 @@ def calibrate(trainable: TrainableNetwork, inputs: Tensor, batch_size: int | Non
     """
     if not len(inputs):
         raise DataError("no calibration samples", where="calibration", expected="a few hundred")
-    if not torch.isfinite(inputs).all():
+    if not all(torch.isfinite(one).all() for one in (inputs.tensors if isinstance(inputs, JointInputs) else (inputs,))):
         raise DataError("NaN or infinite values", where="calibration inputs", expected="finite numbers")
     modules = trainable.mvm_modules
     weights = {name: _checked_weight(name, m.weight) for name, m in modules.items() if m.weight is not None}
@@ -198,7 +199,7 @@ def _spread(size: int, count: int) -> Tensor:
     return ((turns - turns.floor()) * size).to(torch.int64)
 
 
-def _observe(trainable: TrainableNetwork, inputs: Tensor, batch_size: int) -> dict[str, _LayerObserver]:
+def _observe(trainable: TrainableNetwork, inputs: Inputs, batch_size: int) -> dict[str, _LayerObserver]:
     """Run the float network over `inputs` and return what its MVM layers multiplied."""
     batches = -(-len(inputs) // batch_size)
     modules = trainable.mvm_modules

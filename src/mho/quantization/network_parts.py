@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mho.quantization.batches import samples_within
+from mho.quantization.joint_inputs import Inputs
 from mho.quantization.modules import MvmModule
 from mho.quantization.qat import Step, TrainableNetwork
 
@@ -93,7 +94,7 @@ def join_blocks(parts: Sequence[Part]) -> list[list[Part]]:
 class Streams:
     """Samples at a cut of the network, in batches: `exact` as the float network has them, `rounded` as the other."""
 
-    def __init__(self, trainable: TrainableNetwork, inputs: Tensor) -> None:
+    def __init__(self, trainable: TrainableNetwork, inputs: Inputs) -> None:
         at_once = samples_within(trainable.network, _BATCH_VALUES, _MOST_SAMPLES_AT_ONCE)
         batches = [trainable.take_inputs((batch,)) for batch in inputs.split(at_once)]
         self._trainable = trainable

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import torch
-
 from mho.errors import DataError
 from mho.network.graph import Network
 from mho.policy import Policy
@@ -14,6 +11,7 @@ from mho.progress import OnProgress
 from mho.quantization.calibration import calibrate
 from mho.quantization.calibration_table import CalibrationTable
 from mho.quantization.effort import Effort
+from mho.quantization.joint_inputs import as_inputs
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.reconstruction import reconstruct
 
@@ -34,7 +32,8 @@ def quantize(
     Args:
         network: float; a quantized one is calibrated anew from the values of its integers.
         policy: bit widths of every MVM layer.
-        calibration_inputs: real numbers [N, *S] or [N, *S[1:]], as the network takes them; a few hundred samples.
+        calibration_inputs: real numbers [N, *S] or [N, *S[1:]], as the network takes them, of several inputs by name; a
+            few hundred samples.
         table: calibration found before for this network; only other efforts than "fast" then use the inputs.
         batch_size: samples at a time of the calibration; by default 256, fewer where the network's tensors are large.
         effort: "fast": calibration alone; "good": rounding is learned too, layer by layer
@@ -54,7 +53,7 @@ def quantize(
         raise DataError(f"batch_size is {batch_size}", where="quantize", expected="1 or more")
     trainable = TrainableNetwork(network)
     policy.check_against(trainable.mvm_modules)
-    inputs = as_tensor(calibration_inputs) if table is None or effort != "fast" else None
+    inputs = as_inputs(network, calibration_inputs) if table is None or effort != "fast" else None
     if table is None:
         assert inputs is not None, "read above"
         calibrate(trainable, inputs, None if batch_size is None else min(batch_size, max(1, len(inputs))))
@@ -64,22 +63,3 @@ def quantize(
     if inputs is not None and effort != "fast":
         reconstruct(trainable, inputs, effort, seed=seed, on_progress=on_progress)
     return trainable.to_quantized_network()
-
-
-def as_tensor(values: Any) -> torch.Tensor:
-    """Return real numbers [N, ...] as a float32 tensor. Raises `DataError`."""
-    if not isinstance(values, torch.Tensor):
-        try:
-            values = np.asarray(values)
-        except (TypeError, ValueError) as error:
-            raise DataError(f"not an array of numbers: {error}", where="inputs") from error
-        if values.dtype.kind not in "fiub":
-            raise DataError(f"array of type {values.dtype}", where="inputs", expected="real numbers")
-        values = torch.as_tensor(values)
-    if values.is_complex() or not values.dim():
-        raise DataError(
-            f"array of type {values.dtype}, shape {list(values.shape)}",
-            where="inputs",
-            expected="real numbers, [N, ...]",
-        )
-    return values.to(torch.float32)

@@ -23,6 +23,7 @@ from mho.network.properties import non_negative_tensors
 from mho.policy import BitWidths, Policy
 from mho.quantization import folding
 from mho.quantization.calibration_table import CalibrationTable
+from mho.quantization.joint_inputs import JointInputs
 from mho.quantization.modules import MvmModule, SharedConstants, build_module, takes_squeezed
 from mho.quantization.quantizers import weight_bounds
 from mho.quantization.shared_constants import separate_constants
@@ -170,11 +171,12 @@ class TrainableNetwork(nn.Module):
                 module.quantized = quantized
             self._awaits_calibration = before[1]
 
-    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+    def forward(self, *inputs: Tensor | JointInputs) -> Tensor | tuple[Tensor, ...]:
         """Run the network.
 
         Args:
-            inputs: one float32 tensor for each network input, in order: [N, *S], or [N, *S[1:]] where S[0] is 1.
+            inputs: one float32 tensor for each network input, in order: [N, *S], or [N, *S[1:]] where S[0] is 1; or all
+                of them together.
 
         Returns:
             The output, or a tuple of several, without the leading axis of S where that is 1.
@@ -257,8 +259,9 @@ class TrainableNetwork(nn.Module):
         if module.bias_correction is not None and correction is not None:
             module.bias_correction.copy_(correction)
 
-    def take_inputs(self, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    def take_inputs(self, given: tuple[Tensor | JointInputs, ...]) -> dict[str, Tensor]:
         """Return the tensors, by name, that the first of `steps` starts from. Raises `DataError`."""
+        inputs = tuple(tensor for one in given for tensor in (one.tensors if isinstance(one, JointInputs) else (one,)))
         if len(inputs) != len(self._input_names):
             raise DataError(f"{len(inputs)} inputs", where=self._network.name, expected=str(len(self._input_names)))
         taken = {}

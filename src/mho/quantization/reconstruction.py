@@ -18,6 +18,7 @@ from mho.errors import DataError, PolicyError
 from mho.progress import OnProgress, Progress
 from mho.quantization.block_fitting import fit_block
 from mho.quantization.effort import Effort
+from mho.quantization.joint_inputs import Inputs
 from mho.quantization.layer_fitting import VectorSampler, fit_layer
 from mho.quantization.modules import BatchNormModule, MvmModule
 from mho.quantization.network_parts import Part, Streams, find_parts, join_blocks, mean_square_error, samples_that_fit
@@ -76,7 +77,7 @@ class _Clock:
 @torch.no_grad()
 def reconstruct(
     trainable: TrainableNetwork,
-    inputs: Tensor,
+    inputs: Inputs,
     effort: Effort,
     *,
     seed: int = 0,
@@ -125,7 +126,7 @@ def reconstruct(
     return Reconstruction(effort, len(fitted), len(held), calibrated_error, min(error, calibrated_error))
 
 
-def _divide(inputs: Tensor) -> tuple[Tensor, Tensor]:
+def _divide(inputs: Inputs) -> tuple[Inputs, Inputs]:
     """Return the samples to fit on and those held out; a single one serves as both."""
     if len(inputs) == 1:
         return inputs, inputs
@@ -149,7 +150,7 @@ def _restored_on_error(trainable: TrainableNetwork) -> Iterator[dict[str, Tensor
         trainable.train(was_training)
 
 
-def _output_error(trainable: TrainableNetwork, inputs: Tensor) -> float:
+def _output_error(trainable: TrainableNetwork, inputs: Inputs) -> float:
     streams = Streams(trainable, inputs)
     streams.advance_exact(trainable.steps)
     streams.advance_rounded(trainable.steps)

@@ -225,7 +225,7 @@ class Calibrate:
         """Write the table of steps."""
         from mho.network.onnx_reader import read_onnx
         from mho.quantization.calibration import calibrate
-        from mho.quantization.ptq import as_tensor
+        from mho.quantization.joint_inputs import as_tensor
         from mho.quantization.qat import TrainableNetwork
 
         report(0.1, "")

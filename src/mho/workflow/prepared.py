@@ -68,7 +68,7 @@ class Prepared:
         module = self.trainable()
         module.set_policy(policy)
         if self.effort != "fast":
-            from mho.quantization.ptq import as_tensor
+            from mho.quantization.joint_inputs import as_tensor
             from mho.quantization.reconstruction import reconstruct
 
             samples = self.material.dataset.calibration.spread(CALIBRATION_IMAGES)

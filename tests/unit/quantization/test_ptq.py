@@ -9,7 +9,8 @@ from mho.network.graph import Network, Node, TensorInfo
 from mho.network.reference import run_quantized
 from mho.policy import BitWidths, Policy
 from mho.quantization.calibration import calibrate
-from mho.quantization.ptq import as_tensor, quantize
+from mho.quantization.joint_inputs import as_tensor
+from mho.quantization.ptq import quantize
 from mho.quantization.qat import TrainableNetwork
 
 
