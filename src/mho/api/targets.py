@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mho.api.arguments import as_inputs, as_program
+from mho.api.arguments import as_inputs, as_program, check_number
 from mho.argument_checks import check_arguments
 
 if TYPE_CHECKING:
     from mho.api.arguments import Inputs
     from mho.deploy.backends import Emitted
+    from mho.deploy.vectors import LayerVectors
     from mho.program.program import Program
 
 
@@ -46,3 +47,41 @@ def emit(
 
     arrays = None if inputs is None else as_inputs(inputs)
     return write(as_program(program), target, directory, inputs=arrays, options=options)
+
+
+@check_arguments()
+def vectors(
+    program: Program | str | Path,
+    inputs: Inputs,
+    layer: str,
+    *,
+    windows: tuple[int, int] | None = None,
+    sample: int = 0,
+    adc_bits: int | None = None,
+) -> LayerVectors:
+    """Return all that happens in some windows of one layer, MVM by MVM: test vectors for hardware.
+
+    `mho.emit(program, "vectors", directory, ...)` and `mho vectors` write them as files. The instructions of the layer
+    run in their own order, each window on the first copy of its tiles.
+
+    Args:
+        program: what `mho.compile` made, or the path of a .mho file.
+        inputs: as for `mho.simulate`.
+        layer: name of an MVM layer.
+        windows: first, and first that is left out, of the layer's first tile: what adds to sums at their positions is
+            recorded, of all tiles; None: all.
+        sample: which sample of the inputs.
+        adc_bits: of ADCs that read whole steps and clip, 1 to 16; None: those of the accelerator, or as many bits as
+            all sums need, where ADCs are ideal or data calibrates them.
+
+    Raises:
+        ConfigError: there is no such layer, window or number of bits, or the layer has no MVMs.
+        DataError: an input does not fit, or there is no such sample.
+        InputFileError, ProgramError: the file is not a sound program.
+        MemoryBudgetError: the vectors take more than the budget.
+    """
+    from mho.deploy.vectors import record_vectors
+
+    check_number("sample", sample, 0, where="mho.vectors")
+    arrays = as_inputs(inputs)
+    return record_vectors(as_program(program), arrays, layer, windows=windows, sample=sample, adc_bits=adc_bits)

@@ -91,6 +91,10 @@ COMMANDS = {
         "mho.cli.correct_channels:correct_channels", "Find scales and biases that undo a chip's drift.", PROGRAMS,
         "correct-channels program.mho --inputs samples.npz --seed 3 --elapsed-s 86400 -o corrections.npz",
     ),
+    "vectors": Command(
+        "mho.cli.vectors:vectors", "Write test vectors of a layer for RTL.", PROGRAMS,
+        "vectors program.mho --inputs samples.npz --layer conv1 --windows 0:4 -o vectors",
+    ),
     "disassemble": Command(
         "mho.cli.disassemble:disassemble_program", "Print every instruction of a program.", PROGRAMS,
         "disassemble program.mho",

@@ -35,10 +35,10 @@ def count_shift_add(program: Program, item: ShiftAdd) -> EventCounts[int]:
 
 def price_layer(program: Program, layer: Layer) -> UnitTimes:
     """Return what each thing that a layer does takes for one sample, with ADC bits of its own where it has some."""
-    return UnitTimes.of(program.accelerator.with_adc_bits(layer.adc_bits), _find_encoding(program, layer))
+    return UnitTimes.of(program.accelerator.with_adc_bits(layer.adc_bits), find_encoding(program, layer))
 
 
-def _find_encoding(program: Program, layer: Layer) -> Encoding:
+def find_encoding(program: Program, layer: Layer) -> Encoding:
     """Return an encoding whose sums are as large, and signed, as those that a layer converts.
 
     Instructions do not name encodings: they follow from differences of columns, and from rows that are driven with both

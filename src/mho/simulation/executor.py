@@ -57,6 +57,7 @@ class Executor:
         runners = {product.name: make_runner(program, product) for product in prove_program(program)}
         self.routes: Mapping[str, str] = {name: str(runner.route) for name, runner in runners.items()}
         self._constants: dict[str, Tensor] = {}
+        self._layer_steps: dict[str, tuple[int, tuple[str, ...]]] = {}
         self._steps = self._plan(runners)
         self.default_batch_size = self._choose_batch_size()
 
@@ -94,21 +95,43 @@ class Executor:
                     on_progress(stop, samples)
         return present_outputs(self.program, outputs)
 
+    def find_sources(self, layer: str, inputs: Mapping[str, Any] | NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+        """Return the tensors that a layer reads, float32 [N, *shape] by name; what comes after them is not run.
+
+        Args:
+            layer: name of an MVM layer of the program.
+            inputs: as for `run`; all samples at once.
+
+        Raises:
+            DataError, MemoryBudgetError: as `run` does.
+        """
+        arrays, (until, sources) = check_inputs(self.program, inputs), self._layer_steps[layer]
+        check_batch(self.program, len(next(iter(arrays.values()))), self._bytes_per_sample())
+        with exact_products():
+            live = self._run_steps(arrays, self._steps[:until])
+        return {name: live[name].numpy() for name in sources}
+
     def _run_batch(self, arrays: Mapping[str, NDArray[np.float32]]) -> dict[str, Tensor]:
+        live = self._run_steps(arrays, self._steps)
+        return {name: live[name] for name in self.program.outputs}
+
+    def _run_steps(self, arrays: Mapping[str, NDArray[np.float32]], steps: tuple[_Step, ...]) -> dict[str, Tensor]:
+        """Return the tensors that are left when these steps are done."""
         live = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        for step in self._steps:
+        for step in steps:
             operands = [live[name] if name in live else self._constants[name] for name in step.inputs]
             live[step.output] = step.run(operands).contiguous()
             del operands
             for name in step.released:
                 del live[name]
-        return {name: live[name] for name in self.program.outputs}
+        return live
 
     def _plan(self, runners: Mapping[str, LayerRunner]) -> tuple[_Step, ...]:
         parts: list[tuple[Callable[[list[Tensor]], Tensor], tuple[str, ...], str]] = []
         for item in self.program.instructions:
             if isinstance(item, Layer):
                 runner = runners[item.name]
+                self._layer_steps[item.name] = len(parts), runner.sources
                 parts.append((runner.run, runner.sources, runner.output))
             elif isinstance(item, Digital):
                 parts.append((_digital(item), item.inputs, item.output))
