@@ -60,14 +60,15 @@ def random_schedule(chooser: Chooser, network: Network, *, most: int = 40) -> Ch
     options = list_network_options(derive_layer_table(network), policy, hardware, model)
     mappings = {name: chooser.choice(listed) for name, listed in options.items()}
     graph = build_work_graph(network, mappings, hardware)
-    copies = {layer.name: chooser.integer(1, 4) for layer in graph.layers}
+    copies = {layer.name: 1 if layer.unit is not None else chooser.integer(1, 4) for layer in graph.layers}
     used = sum(layer.crossbars * copies[layer.name] for layer in graph.layers)
     per_core = chooser.integer(1, 6)
-    cores = -(-used // per_core) + chooser.integer(0, 2)
+    cores = max(1, -(-used // per_core)) + chooser.integer(0, 2)
     content = hardware.to_json()
     content["chip"] = {"cores": cores, "crossbars": cores * per_core}
     chip = accelerator_from_json(content, where="drawn")
     base = schedule_network(network, policy, chip, model=model)
+    graph = build_work_graph(network, mappings, chip)
     return replace(
         base,
         graph=graph,

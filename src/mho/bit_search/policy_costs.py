@@ -18,16 +18,16 @@ from mho.cost_model.energy import energy_layer, price_leakage
 from mho.cost_model.latency import LayerCost, cost_layer
 from mho.cost_model.shared_writes import find_runs
 from mho.errors import ConfigError
+from mho.hardware.mapping_rules import DigitalLayers
 from mho.hardware.spec import Accelerator
-from mho.mapping.digital_layers import check_pins
+from mho.mapping.digital_layers import check_pins, rules_of
 from mho.mapping.layer_mapping import MappingModel
 from mho.mapping.network_mapping import KnownChoices, MappedLayer, map_alone
 from mho.mapping.stacks import Axis, StackSlot, StackSpace, StackTimes, choose_stacks
 from mho.network.graph import Network
 from mho.network.layers import MvmLayer, derive_layer_table
-from mho.policy import MAX_BITS, MIN_BITS, UNIFORM_REFERENCE, BitWidths, Policy
+from mho.policy import MAX_BITS, UNIFORM_REFERENCE, BitWidths, Policy
 from mho.scheduling.chip_cost import WRITE_WEIGHT, ChipCostModel, weigh_writes
-from mho.scheduling.chip_schedule import ChipDemand
 from mho.scheduling.options import CopyCost, list_chip_options
 
 Needed = Sequence[Collection[BitWidths]]
@@ -74,27 +74,11 @@ def make_costs(network: Network, accelerator: Accelerator, objective: Objective,
         MappingError: a layer cannot be mapped.
     """
     check_pins(network.layer_names, accelerator)
-    if accelerator.mapping.always_digital and accelerator.chip.crossbars > 1:
-        _check_rewriting(network, accelerator, model)
     if objective is Objective.CROSSBARS:
         return CrossbarCounts(network, accelerator, model)
     if accelerator.chip.crossbars > 1:
         return ChipCosts(network, accelerator, objective, model)
     return CrossbarCosts(network, accelerator, objective, model)
-
-
-def _check_rewriting(network: Network, accelerator: Accelerator, model: MappingModel) -> None:
-    """Refuse layers that are pinned to the digital unit where the tiles of some policy stay: there, none is digital."""
-    narrowest = Policy.uniform(network.layer_names, BitWidths(MIN_BITS, MIN_BITS))
-    demand = ChipDemand.of(network, narrowest, accelerator, model=model)
-    if demand.is_held:
-        raise ConfigError(
-            f"{accelerator.mapping.always_digital[0]} is to be computed by the digital unit, and the crossbars hold "
-            f"all tiles of the narrowest policy",
-            where="mapping.always_digital",
-            expected=f"fewer than {demand.minimal_crossbars:,} crossbars: where weights stay, layers with weights lie "
-            "in crossbars",
-        )
 
 
 class ChipCosts(PolicyCosts):
@@ -251,7 +235,8 @@ class CrossbarCosts(PolicyCosts):
 class CrossbarCounts(PolicyCosts):
     """Crossbars that hold all tiles at once, whatever the chip has: what a chip needs so that weights can stay; exact.
 
-    Each layer lies on the fewest crossbars that its mapping allows (`mho.scheduling.options`), so counts add up.
+    Each layer lies on the fewest crossbars that its mapping allows (`mho.scheduling.options`), so counts add up; one
+    that the digital unit may compute takes none.
     """
 
     objective = Objective.CROSSBARS
@@ -259,8 +244,11 @@ class CrossbarCounts(PolicyCosts):
 
     def __init__(self, network: Network, accelerator: Accelerator, model: MappingModel) -> None:
         self._accelerator, self._model = accelerator, model
-        self._layers = {layer.name: layer.without_name() for layer in derive_layer_table(network)}
-        self._alike: dict[tuple[MvmLayer, BitWidths], int] = {}
+        self._layers = {
+            layer.name: (layer.without_name(), rules_of(accelerator, layer.name))
+            for layer in derive_layer_table(network)
+        }
+        self._alike: dict[tuple[MvmLayer, DigitalLayers, BitWidths], int] = {}
         self._known: dict[tuple[str, BitWidths], int] = {}
 
     def cost_of(self, policy: Policy) -> int:
@@ -278,9 +266,10 @@ class CrossbarCounts(PolicyCosts):
 
     def _count(self, name: str, bits: BitWidths) -> int:
         if (name, bits) not in self._known:
-            key = self._layers[name], bits
+            layer, hardware = self._layers[name]
+            key = layer, hardware.mapping.digital_layers, bits
             if key not in self._alike:
-                fewest = list_chip_options(*key, self._accelerator, self._model)[0]
+                fewest = list_chip_options(layer, bits, hardware, self._model)[0]
                 self._alike[key] = CopyCost.of(fewest, self._accelerator).crossbars
             self._known[name, bits] = self._alike[key]
         return self._known[name, bits]

@@ -134,7 +134,7 @@ class MappingRules(Section):
         description="Which layers with weights the best mapping may leave to the digital unit, exactly, where that is "
         'faster: "none", "depthwise" convolutions, or any ("auto"); "always": it computes every layer; "never": no '
         'layer, nor products of two activations. "depthwise", "auto" and "always" need '
-        "digital.operation_latency_us. On a chip whose crossbars hold all tiles, weights lie in crossbars.",
+        "digital.operation_latency_us.",
     )
     always_digital: tuple[LayerName, ...] = Field(
         default=(),

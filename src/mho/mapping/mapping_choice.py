@@ -92,11 +92,12 @@ class MappingChoice:
         """Return the best mapping for the given widths."""
         number = self._number(bits.act_bits)
         if self._is_digital[number]:
-            return self._digital_mapping(bits)
+            return self.digital_mapping(bits)
         encoding = list(self._searches)[int(self._times[:, number].argmin())]
         return self.build(bits, encoding, self._searches[encoding].pieces(number))
 
-    def _digital_mapping(self, bits: BitWidths) -> LayerMapping:
+    def digital_mapping(self, bits: BitWidths) -> LayerMapping:
+        """Return the mapping that leaves the layer to the digital unit, allowed or not."""
         encoding = self._accelerator.mapping.encoding
         return LayerMapping(self._layer, bits, encoding, self._values, (), self._digital_operations)
 

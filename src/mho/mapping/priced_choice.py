@@ -85,7 +85,7 @@ class PricedChoice(MappingChoice):
         """Yield what is compared: one mapping in each encoding by each weighing, and the digital unit."""
         number = self._number(bits.act_bits)
         if self._may_price_digital:
-            yield self._digital_mapping(bits)
+            yield self.digital_mapping(bits)
             is_too_rough = self.bound is not None and self._least_errors[number] > self.bound
             if self._must_be_digital or is_too_rough:
                 return

@@ -18,9 +18,10 @@ from mho.errors import ProgramError, ScheduleError
 from mho.network.graph import Network, Node, TensorInfo
 from mho.network.layers import derive_layer
 from mho.program.geometry import ConvGeometry, LinearGeometry
-from mho.program.instruction_costs import count_shift_add, price_layer
+from mho.program.instruction_costs import count_operations, count_shift_add, price_layer
 from mho.program.instructions import (
     Digital,
+    DigitalProduct,
     Instruction,
     Layer,
     LoadInput,
@@ -36,6 +37,7 @@ from mho.program.program import BufferKind, Program, walk
 from mho.program.schedule import LayerSchedule, Schedule
 from mho.scheduling.chip_layer import ChipLayer
 from mho.scheduling.dependencies import DependencyTable
+from mho.scheduling.digital_units import share_units
 from mho.scheduling.options import CopyCost
 from mho.scheduling.placement import ChipPlan, CopyPlace
 from mho.scheduling.work_graph import Integers, LayerWork, Need, WorkGraph
@@ -67,9 +69,11 @@ def derive_chip_work(program: Program, sizes: Sizes) -> ChipWork:
     Raises:
         ProgramError: the program has no schedule.
     """
-    _require_schedule(program)
+    schedule = _require_schedule(program)
     graph = _derive_graph(program, sizes)
-    return ChipWork(WorkGraph(graph.name, _wait_as_scheduled(program, graph)), derive_plan(program))
+    waiting = WorkGraph(graph.name, _wait_as_scheduled(program, graph))
+    units = {layer.name: layer.core for layer in schedule.layers if layer.core is not None}
+    return ChipWork(share_units(waiting, units), derive_plan(program))
 
 
 def derive_plan(program: Program) -> ChipPlan:
@@ -78,12 +82,17 @@ def derive_plan(program: Program) -> ChipPlan:
     size = program.accelerator.chip.crossbars_per_core
     places = {
         layer.name: tuple(
-            CopyPlace(layer.name, number, copy, tuple(dict.fromkeys(crossbar // size for crossbar in copy)))
+            CopyPlace(layer.name, number, copy, _list_cores(layer, copy, size))
             for number, copy in enumerate(layer.copies)
         )
         for layer in schedule.layers
     }
     return ChipPlan(program.accelerator.chip, places)
+
+
+def _list_cores(layer: LayerSchedule, copy: tuple[int, ...], size: int) -> tuple[int, ...]:
+    cores = (crossbar // size for crossbar in copy) if layer.core is None else (layer.core,)
+    return tuple(dict.fromkeys(cores))
 
 
 def _require_schedule(program: Program) -> Schedule:
@@ -127,6 +136,12 @@ def _check_crossbars(program: Program, layer: LayerSchedule, content: LayerConte
         raise ProgramError(
             f"the first copy lies in crossbars {_list(layer.copies[0])}", where=f"schedule of layer {layer.name}",
             expected=f"those of its instructions, {_list(named)}, which are read in windows",
+        )  # fmt: skip
+    cores = program.accelerator.chip.cores
+    if (layer.core is not None) != bool(content.products) or not 0 <= (layer.core or 0) < cores:
+        raise ProgramError(
+            f"core {layer.core} computes the layer", where=f"schedule of layer {layer.name}",
+            expected=f"one of 0..{cores - 1} for a layer of the digital unit, none for one in crossbars",
         )  # fmt: skip
     read = {item.crossbar for item, _ in walk(content.layer.body) if isinstance(item, LoadInput | Mvm | ShiftAdd)}
     if others := sorted(read - set(named)):
@@ -227,8 +242,8 @@ def _describe(
         window=size,
         act_bits=_count_bits(streamed),
         stored_bits=_count_bits(others[0]) if others else 0,
-        row_tiles=len({use.write.rows.start for use in content.tiles}),
-        col_tiles=len({use.write.cols.start for use in content.tiles}),
+        row_tiles=max(1, len({use.write.rows.start for use in content.tiles})),
+        col_tiles=max(1, len({use.write.cols.start for use in content.tiles})),
         mapping=None,
     )
 
@@ -250,11 +265,11 @@ def _count_cost(program: Program, content: LayerContent) -> CopyCost:
             one = count_shift_add(program, item)
             read_ps[item.crossbar] += times * one.conversions * prices.conversion_ps
             operations += times * one.operations
-        elif isinstance(item, SumInputs):
-            operations += times * len(program.constants[item.row_offsets])
+        elif isinstance(item, SumInputs | DigitalProduct):
+            operations += times * count_operations(program, item)
     sums = content.dequantize.stored_sums
     stored = sum(
-        times * len(program.constants[item.row_offsets])
+        times * count_operations(program, item)
         for item, times in walk(content.layer.body)
         if isinstance(item, SumInputs) and sums and item.accumulators == sums
     )
@@ -262,8 +277,8 @@ def _count_cost(program: Program, content: LayerContent) -> CopyCost:
     return CopyCost(
         crossbars=len(content.writes),
         windows=windows,
-        window_ps=max(read_ps.values()) + operations * prices.operation_ps,
-        write_ps=prices.write_ps + stored * prices.operation_ps if is_stored else 0,
+        window_ps=max(read_ps.values(), default=0) + operations * prices.operation_ps,
+        write_ps=(prices.write_ps * bool(content.writes) + stored * prices.operation_ps) if is_stored else 0,
     )
 
 

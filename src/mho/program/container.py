@@ -27,8 +27,8 @@ from mho.hardware.loading import accelerator_from_json
 from mho.input_files import check_memory, check_regular_file, parse_json, tell_kind
 from mho.program.codec import decode_instructions, decode_schedule, encode_instructions, encode_schedule
 from mho.program.program import Buffer, BufferKind, Program
+from mho.program.turns import TurnSchedule
 from mho.program.verify import verify_program
-from mho.scheduling.regime import Regime
 
 MAGIC = b"MHOPROG\n"
 FORMAT_VERSION = 3
@@ -138,7 +138,7 @@ def _header(program: Program, table: dict[str, Any]) -> bytes:
 
 
 def _find_version(program: Program) -> int:
-    return TURNS_VERSION if program.regime is Regime.TIME_MULTIPLEXED else FORMAT_VERSION
+    return TURNS_VERSION if isinstance(program.schedule, TurnSchedule) else FORMAT_VERSION
 
 
 def _other_version(version: int, where: str) -> ProgramError:

@@ -33,7 +33,6 @@ from mho.program.program import Program, walk
 from mho.program.schedule import LayerSchedule, Schedule
 from mho.program.turn_work import list_layer_tiles
 from mho.program.turns import TurnSchedule
-from mho.scheduling.regime import Regime
 
 _INDENT = "  "
 
@@ -178,7 +177,7 @@ def _lines(program: Program) -> Iterator[str]:
     if program.schedule is not None:
         yield ""
         yield "schedule:"
-        yield from _turns(program) if program.regime is Regime.TIME_MULTIPLEXED else _windows(program)
+        yield from _turns(program) if isinstance(program.schedule, TurnSchedule) else _windows(program)
 
 
 def _windows(program: Program) -> Iterator[str]:
@@ -210,7 +209,9 @@ def _turns(program: Program) -> Iterator[str]:
 
 def _scheduled(layer: LayerSchedule) -> Iterator[str]:
     yield f"{_INDENT}layer {layer.name}:"
-    for number, copy in enumerate(layer.copies):
+    if layer.core is not None:
+        yield f"{2 * _INDENT}the digital unit of core {layer.core}"
+    for number, copy in enumerate(layer.copies if layer.core is None else ()):
         yield f"{2 * _INDENT}copy {number} in {', '.join(f'x{crossbar}' for crossbar in copy)}"
     for wait in layer.waits:
         yield f"{2 * _INDENT}each window waits for {wait.windows}[window] windows of {wait.producer}"

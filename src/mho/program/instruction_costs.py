@@ -10,7 +10,7 @@ from mho.hardware.converters import ColumnDifference
 from mho.hardware.spec import Encoding
 from mho.mapping.event_counts import EventCounts, UnitTimes
 from mho.mapping.slicing import ceil_divide
-from mho.program.instructions import Layer, LoadInput, ShiftAdd
+from mho.program.instructions import DigitalProduct, Layer, LoadInput, ShiftAdd, SumInputs
 from mho.program.program import Program, walk
 
 
@@ -31,6 +31,12 @@ def count_shift_add(program: Program, item: ShiftAdd) -> EventCounts[int]:
     conversions = len(item.cols) - int(list_differences(program, item).sum())
     rounds = ceil_divide(conversions, accelerator.converters.count_adcs(accelerator.crossbar.cols))
     return EventCounts(0, 0, rounds, conversions)
+
+
+def count_operations(program: Program, item: SumInputs | DigitalProduct) -> int:
+    """Count what summing a vector, or multiplying it with a stored matrix, takes of the digital unit."""
+    outputs = len(program.constants[item.column_targets]) if isinstance(item, DigitalProduct) else 1
+    return len(program.constants[item.row_offsets]) * outputs
 
 
 def price_layer(program: Program, layer: Layer) -> UnitTimes:

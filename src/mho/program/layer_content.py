@@ -190,7 +190,9 @@ def _collect(collector: _Collector, body: tuple[Instruction, ...], nest: _Nest) 
             collector.has_begun = True
             collector.sums.append(DigitalSum(item, _loops(nest)))
         elif isinstance(item, DigitalProduct):
-            collector.has_begun = True
+            if collector.window is not None and not collector.is_in_window:
+                raise collector.error("vectors are multiplied beside the layer's window")
+            collector.has_begun = collector.has_reads = True
             collector.products.append(DigitalUse(item, _loops(nest)))
         else:
             _collect_once(collector, item, nest)

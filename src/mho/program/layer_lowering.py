@@ -31,6 +31,7 @@ from mho.program.instructions import (
     Layer,
     QuantizeInput,
     SumInputs,
+    Window,
 )
 from mho.program.layer_content import Loops
 from mho.program.layer_context import LayerContext, affine, make_context, nest
@@ -64,8 +65,8 @@ def lower_layer(
         network, node: what is computed.
         accelerator: what it runs on.
         mapping: how it lies on crossbars.
-        crossbars: one for each tile, where the layer has crossbars of its own (its mapping is then one of
-            `mho.scheduling.options`); without them, one crossbar is used again for every tile.
+        crossbars: one for each tile, where all tiles stay (its mapping is then one of `mho.scheduling.options`), none
+            for a layer of the digital unit; without them, one crossbar is used again for every tile.
         arrange: puts tiles into an order and onto crossbars, which they take in turn; instead of `crossbars`.
 
     Raises:
@@ -104,12 +105,12 @@ def _lower_body(
         weights = network.constants[node.inputs[1]].reshape(shape).astype(np.int32, copy=False)
     buffers = Buffers(codes, stored, sums)
     if crossbars is not None:
-        in_window = _lower_window_sums(context, buffers) if context.needs_digital_sums else ()
-        body += lower_resident_tiles(context, accelerator, weights, buffers, crossbars, in_window)
+        body += _lower_windows(context, accelerator, weights, buffers, crossbars)
     else:
         body += _lower_input_sums(context, buffers) if context.needs_digital_sums else ()
         if context.mapping.is_digital:
-            body += _lower_digital_product(context, weights, buffers)
+            loops = _position_loops(context)
+            body += nest(loops, (_multiply(context, weights, buffers, loops),))
         elif arrange is None:
             body += lower_tiles(context, accelerator, weights, buffers)
         else:
@@ -202,16 +203,35 @@ def _sum_inputs(
     )
 
 
-def _lower_digital_product(
-    context: LayerContext, weights: NDArray[Any] | None, buffers: Buffers
+def _lower_windows(
+    context: LayerContext,
+    accelerator: Accelerator,
+    weights: NDArray[Any] | None,
+    buffers: Buffers,
+    crossbars: tuple[int, ...],
 ) -> tuple[Instruction, ...]:
-    geometry, loops = context.geometry, _position_loops(context)
+    """Lower a layer that stays: its tiles and their windows; or a window a position of the digital unit."""
+    if not context.mapping.is_digital:
+        in_window = _lower_window_sums(context, buffers) if context.needs_digital_sums else ()
+        return lower_resident_tiles(context, accelerator, weights, buffers, crossbars, in_window)
+    groups, *windows = _position_loops(context)
+    loops = (*windows, groups)
+    body: list[Instruction] = []
+    if context.needs_digital_sums:
+        body.append(_sum_inputs(context, buffers, _code_strides(context), _sum_strides(context), loops))
+    body.append(_multiply(context, weights, buffers, loops))
+    return nest(tuple(windows), (Window(nest((groups,), tuple(body))),))
+
+
+def _multiply(context: LayerContext, weights: NDArray[Any] | None, buffers: Buffers, loops: Loops) -> DigitalProduct:
+    """Return the product of one vector, in loops over groups and positions."""
+    geometry = context.geometry
     stored, places = buffers.stored, stored_places(geometry)
     if weights is not None:
         least, largest = int(weights.min(initial=-1)), int(weights.max(initial=0))
         narrow = np.promote_types(np.min_scalar_type(least), np.min_scalar_type(-largest - 1))
         stored = context.constant("weights", weights.reshape(-1).astype(narrow))
-    item = DigitalProduct(
+    return DigitalProduct(
         codes=buffers.codes,
         address=affine(context.first_code, _code_strides(context), loops),
         row_offsets=context.constant("row_offsets", geometry.row_offsets()),
@@ -223,7 +243,6 @@ def _lower_digital_product(
         target=affine(context.layout.origin, _sum_strides(context), loops),
         column_targets=context.constant("column_targets", places.outputs * context.layout.strides[3]),
     )
-    return nest(loops, (item,))
 
 
 def _lower_dequantize(context: LayerContext, network: Network, sums: str, stored_sums: str) -> Dequantize:

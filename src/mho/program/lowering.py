@@ -258,6 +258,7 @@ def _describe_waits(schedule: ChipSchedule, work: LayerWork, waits: dict[str, ND
     return LayerSchedule(
         name=work.name,
         copies=tuple(place.crossbars for place in schedule.plan.places[work.name]),
+        core=work.unit,
         waits=tuple(own),
         stored_waits=tuple(StoredWait(producer, count) for producer, count in work.stored_needs),
     )

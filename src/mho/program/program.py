@@ -92,9 +92,7 @@ class Program(Tabular):
     @property
     def regime(self) -> Regime:
         """How its tiles lie in crossbars."""
-        if self.schedule is None:
-            return Regime.ONE_CROSSBAR
-        return Regime.TIME_MULTIPLEXED if isinstance(self.schedule, TurnSchedule) else Regime.WEIGHT_STATIONARY
+        return Regime.ONE_CROSSBAR if self.schedule is None else self.schedule.regime
 
     @property
     def sample_bytes(self) -> int:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mho.errors import ProgramError
+from mho.scheduling.regime import Regime
 
 
 @dataclass(frozen=True)
@@ -53,15 +54,24 @@ class LayerSchedule:
             first are the ones that the instructions name; another copy does the same with its own.
         waits: of its windows.
         stored_waits: of its stored operand, which is written into all copies.
+        core: whose digital unit computes the layer, which then has one copy in no crossbar; None in crossbars.
     """
 
     name: str
     copies: tuple[tuple[int, ...], ...]
     waits: tuple[Wait, ...]
     stored_waits: tuple[StoredWait, ...]
+    core: int | None = None
 
     def __post_init__(self) -> None:
-        if not self.copies or not self.copies[0] or len({len(copy) for copy in self.copies}) > 1:
+        if self.core is not None and self.copies != ((),):
+            raise ProgramError(
+                "crossbars of a layer that a digital unit computes",
+                where=f"schedule of layer {self.name}",
+                expected="one copy without crossbars",
+            )
+        lengths = {len(copy) for copy in self.copies}
+        if self.core is None and (len(lengths) != 1 or lengths == {0}):
             raise ProgramError(
                 "its copies have no crossbars, or not equally many",
                 where=f"schedule of layer {self.name}",
@@ -90,6 +100,11 @@ class Schedule:
                         expected="a crossbar of its own for every tile of every copy",
                     )
                 owners[crossbar] = layer.name
+
+    @property
+    def regime(self) -> Regime:
+        """Weight-stationary."""
+        return Regime.WEIGHT_STATIONARY
 
     def __getitem__(self, name: str) -> LayerSchedule:
         """Return a layer by name. Raises `KeyError`."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mho.errors import ProgramError
 from mho.mapping.event_counts import UnitTimes
-from mho.program.instruction_costs import count_shift_add, price_layer
+from mho.program.instruction_costs import count_operations, count_shift_add, price_layer
 from mho.program.instructions import DigitalProduct, Mvm, SumInputs, WriteDynamicTile, WriteTile
 from mho.program.layer_content import LayerContent, TileUse, Write, collect_layers
 from mho.program.program import Program, walk
@@ -318,10 +318,8 @@ def _count_extra_operations(program: Program, content: LayerContent) -> int:
     """Count the digital work of a layer for one sample that belongs to no tile."""
     total = 0
     for item, times in walk(content.layer.body):
-        if isinstance(item, SumInputs):
-            total += times * len(program.constants[item.row_offsets])
-        elif isinstance(item, DigitalProduct):
-            total += times * len(program.constants[item.row_offsets]) * len(program.constants[item.column_targets])
+        if isinstance(item, SumInputs | DigitalProduct):
+            total += times * count_operations(program, item)
     return total
 
 

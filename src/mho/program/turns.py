@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mho.errors import ProgramError
+from mho.scheduling.regime import Regime
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,11 @@ class TurnSchedule:
     @cached_property
     def _by_name(self) -> Mapping[str, LayerTurns]:
         return {layer.name: layer for layer in self.layers}
+
+    @property
+    def regime(self) -> Regime:
+        """Time-multiplexed; weight-stationary where no crossbar is written for an input."""
+        return Regime.TIME_MULTIPLEXED if self.rotating else Regime.WEIGHT_STATIONARY
 
     @property
     def used_crossbars(self) -> int:

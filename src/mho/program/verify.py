@@ -43,8 +43,9 @@ from mho.program.instructions import (
 from mho.program.layer_content import collect_layers
 from mho.program.layer_proof import LayerProduct, prove_layer
 from mho.program.program import BufferKind, Program, walk
+from mho.program.schedule import Schedule
 from mho.program.turn_work import check_turns
-from mho.scheduling.regime import Regime
+from mho.program.turns import TurnSchedule
 
 _LARGEST_SHIFT = 32
 _LARGEST_CORRECTION = 2**62
@@ -96,9 +97,9 @@ def prove_program(program: Program) -> Iterator[LayerProduct]:
         if product.window is not None:
             sizes[product.name] = product.window
         yield product
-    if program.regime is Regime.WEIGHT_STATIONARY:
+    if isinstance(program.schedule, Schedule):
         check_schedule(program, sizes)
-    elif program.regime is Regime.TIME_MULTIPLEXED:
+    elif isinstance(program.schedule, TurnSchedule):
         check_turns(program)
 
 

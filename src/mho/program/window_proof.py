@@ -2,6 +2,7 @@
 
 Windows are counted in the order of their loops: images, then rows of windows, then columns. Every window gives the
 whole sums of its block of neighbouring positions, those that lie in the layer; every tile has a crossbar of its own.
+The windows of the digital unit are single positions.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from mho.program.instructions import WriteTile
-from mho.program.layer_content import DigitalSum, Loops, TileUse, collect_layers
+from mho.program.layer_content import DigitalSum, DigitalUse, Loops, TileUse, collect_layers
 from mho.program.layer_region import Integers, LayerRegion, evaluate, loop_values
 from mho.program.program import Program
 from mho.program.tile_sets import TileSet, find_tile_sets
@@ -27,6 +28,8 @@ def prove_windows(region: LayerRegion, tile_sets: tuple[TileSet, ...]) -> tuple[
     anchors = list_anchors(region, size)
     for use in content.tiles:
         _check_order(region, use, content.window_loops, anchors)
+    for product in content.products:
+        _check_product(region, product, content.window_loops, anchors)
     for item in content.sums:
         if item.instruction.accumulators == content.dequantize.accumulators:
             _check_sum(region, item, content.window_loops, anchors, size)
@@ -39,7 +42,9 @@ def prove_windows(region: LayerRegion, tile_sets: tuple[TileSet, ...]) -> tuple[
 
 
 def _find_size(region: LayerRegion, tile_sets: tuple[TileSet, ...]) -> tuple[int, int]:
-    """Every group has columns at every position of one block."""
+    """Every group has columns at every position of one block; the digital unit takes one position after the other."""
+    if region.content.products:
+        return 1, 1
     blocks = set()
     for tile_set in tile_sets:
         by_group: dict[int, set[tuple[int, ...]]] = {}
@@ -81,6 +86,15 @@ def _check_order(region: LayerRegion, use: TileUse, windows: Loops, anchors: Int
     region.require(all(variable in values for variable, _ in use.add.address.strides), late)
     _, found = region.locate(evaluate(use.add.address, values))
     region.require(found.shape == anchors.shape and bool((found == anchors).all()), late)
+
+
+def _check_product(region: LayerRegion, item: DigitalUse, windows: Loops, anchors: Integers) -> None:
+    """The vectors of a position, of all groups, are multiplied in its window."""
+    late = "windows are not in the order of their positions"
+    region.require(item.loops[: len(windows)] == windows, "a vector is multiplied beside the layer's window")
+    _, found = region.locate(evaluate(item.instruction.target, loop_values(item.loops)))
+    region.require(len(found) % len(anchors) == 0, late)
+    region.require(bool((found.reshape(len(anchors), -1, 3) == anchors[:, None]).all()), late)
 
 
 def _check_sum(region: LayerRegion, item: DigitalSum, windows: Loops, anchors: Integers, size: tuple[int, int]) -> None:

@@ -255,13 +255,13 @@ class ScheduleDocument(FrozenModel):
             schedule: what to describe, with its simulation if it has one.
             with_energy: whether to add energy and area.
         """
-        hardware = schedule.accelerator
+        hardware, stays = schedule.accelerator, schedule.regime is Regime.WEIGHT_STATIONARY
         resident = schedule if isinstance(schedule, ChipSchedule) else None
         rewritten = schedule if isinstance(schedule, ReloadSchedule) else None
         simulated = schedule if isinstance(schedule, SimulatedSchedule) else None
         latency_us, bound_us = to_microseconds(schedule.latency_ps), to_microseconds(schedule.bound_ps)
         return cls(
-            regime=Regime.WEIGHT_STATIONARY if resident else Regime.TIME_MULTIPLEXED,
+            regime=Regime.WEIGHT_STATIONARY if stays else Regime.TIME_MULTIPLEXED,
             network=network,
             accelerator=hardware,
             mapping=schedule.model,

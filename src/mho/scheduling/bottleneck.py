@@ -17,7 +17,7 @@ from mho.hardware.spec import Accelerator
 from mho.scheduling.asap import count_busy_ps
 from mho.scheduling.placement import ChipPlan, list_gathered
 from mho.scheduling.routes import Routes
-from mho.scheduling.work_graph import WorkGraph
+from mho.scheduling.work_graph import LayerWork, WorkGraph
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Bottleneck:
     """The resource of a plan that one input takes longest.
 
     Attributes:
-        resource: in words: "copies of conv1", "link from core 3 to core 4", "bus".
+        resource: in words: "copies of conv1", "digital unit of core 0", "link from core 3 to core 4", "bus".
         busy_ps: for how long, mean over inputs, ps, rounded up: a lower bound of the time between inputs.
     """
 
@@ -43,7 +43,7 @@ def find_bottleneck(graph: WorkGraph, plan: ChipPlan, accelerator: Accelerator) 
     """
     copies = plan.copies
     found = [
-        Bottleneck(f"copies of {layer.name}", -(-count_busy_ps(layer, copies[layer.name]) // copies[layer.name]))
+        Bottleneck(_name_resource(layer), -(-count_busy_ps(layer, copies[layer.name]) // copies[layer.name]))
         for layer in graph.layers
     ]
     if not accelerator.interconnect.is_ideal:
@@ -52,6 +52,10 @@ def find_bottleneck(graph: WorkGraph, plan: ChipPlan, accelerator: Accelerator) 
         busiest = int(loads.argmax())
         found.append(Bottleneck(routes.describe(busiest), round(loads[busiest])))
     return max(found, key=lambda one: one.busy_ps)
+
+
+def _name_resource(layer: LayerWork) -> str:
+    return f"copies of {layer.name}" if layer.unit is None else f"digital unit of core {layer.unit}"
 
 
 def bound_transfers(graph: WorkGraph, plan: ChipPlan, accelerator: Accelerator) -> int:

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
+from functools import reduce
 
 import numpy as np
 
@@ -32,6 +33,7 @@ from mho.policy import Policy
 from mho.scheduling.asap import AsapTiming, time_asap
 from mho.scheduling.critical_path import find_critical_path
 from mho.scheduling.dependencies import DependencyTable
+from mho.scheduling.digital_units import divide_units, list_divisions
 from mho.scheduling.option_table import LayerOptions, OptionTable
 from mho.scheduling.placement import ChipPlan, place_copies
 from mho.scheduling.quick_plan import Choice, Chooser
@@ -178,20 +180,42 @@ class ChipCostModel:
         self.options = OptionTable(self._layers, accelerator, model, with_energy=objective.needs_energy)
         self._needs = DependencyTable(network, self._names)
         self._reloads = ReloadCosts(self._layers, self.options, accelerator, model, with_energy=objective.needs_energy)
-        self._stores = any(layer.is_stored_dynamically for layer in self._layers)
         self._known: dict[Policy, ChipCost] = {}
 
     def cost(self, policy: Policy) -> ChipCost:
         """Return what a policy takes. Raises `PolicyError` where it does not name the layers."""
         if policy not in self._known:
             found = self.plan(policy)
-            self._known[policy] = self._cost_reload(policy) if found is None else found.cost
+            costs = [] if found is None else [found.cost]
+            if found is None or self._needs_units(policy):
+                costs.append(self._cost_reload(policy))
+            self._known[policy] = min(costs, key=lambda cost: cost.value(self.objective))
         return self._known[policy]
+
+    def _needs_units(self, policy: Policy) -> bool:
+        """Return whether weights can stay only if digital units compute layers that crossbars might hold."""
+        least = (listed.least_in_crossbars for listed in self._list_options(policy))
+        return sum(least) > self.accelerator.chip.crossbars
+
+    def _list_options(self, policy: Policy) -> list[LayerOptions]:
+        return [self.options.options(name, policy[name]) for name in self._names]
 
     def plan(self, policy: Policy) -> QuickPlan | None:
         """Return the plan that a policy is costed by; None where the chip does not hold each layer once."""
         policy.check_against(self._names)
-        layers = [self.options.options(name, policy[name]) for name in self._names]
+        plans = map(self._plan, self._divide(self._list_options(policy)))
+        found = [plan for plan in plans if plan is not None]
+        return reduce(self._choose, found) if found else None
+
+    def _divide(self, layers: list[LayerOptions]) -> Iterator[list[LayerOptions]]:
+        """Yield the layers divided between crossbars and digital units, see `list_divisions`."""
+        if not any(listed.may_be_digital for listed in layers):
+            yield layers
+            return
+        for division in list_divisions([listed.works for listed in layers]):
+            yield [listed.divide(is_digital) for listed, is_digital in zip(layers, division, strict=True)]
+
+    def _plan(self, layers: list[LayerOptions]) -> QuickPlan | None:
         chooser = Chooser(layers)
         if chooser.least_crossbars > self.accelerator.chip.crossbars:
             return None
@@ -257,7 +281,7 @@ class ChipCostModel:
             name: listed.layers[number]
             for name, listed, number in zip(self._names, layers, choice.options, strict=True)
         }
-        graph = self._needs.graph(own, in_execution_order=True)
+        graph = divide_units(self._needs.graph(own, in_execution_order=True), self.accelerator.chip.cores)
         return _Point(choice, graph, time_asap(graph, dict(zip(self._names, map(int, choice.copies), strict=True))))
 
     def _evaluate(self, point: _Point, layers: list[LayerOptions]) -> int:
@@ -283,9 +307,9 @@ class ChipCostModel:
             carried = Activity(hop_bits=8 * byte_hops)
             energy += price_activity(carried, hardware, hardware.mapping.encoding).total_aj
             energy += price_leakage(hardware, latency_ps, crossbars=chip.crossbars, cores=chip.cores).total_aj
-        return ChipCost(
-            latency_ps, interval_ps, energy, point.choice.crossbars, Fraction(self._stores), is_rough=is_rough
-        )
+        in_crossbars = (layer.mapping.layer for layer in point.graph.layers if layer.crossbars)
+        writes = Fraction(any(layer.is_stored_dynamically for layer in in_crossbars))
+        return ChipCost(latency_ps, interval_ps, energy, point.choice.crossbars, writes, is_rough=is_rough)
 
     def _finish(self, point: _Point, layers: list[LayerOptions]) -> QuickPlan:
         """Place a choice, and time it with what is carried."""
@@ -331,7 +355,8 @@ class ChipCostModel:
             room = crossbars - choice.crossbars + copies * int(listed.crossbars[number])
             own_ps = -(-windows // copies) * int(listed.window_ps[number])
             for other in map(int, np.flatnonzero(listed.promising & (listed.crossbars <= room))):
-                taken = min(int(listed.windows[other]), room // int(listed.crossbars[other]))
+                most = room // int(listed.crossbars[other]) if listed.crossbars[other] else 1
+                taken = min(int(listed.windows[other]), most)
                 share = -(-windows * int(listed.windows[other]) // int(listed.windows[number]))
                 saved = own_ps - -(-share // taken) * int(listed.window_ps[other])
                 if saved > 0 and (other, taken) != (number, copies):
@@ -347,5 +372,5 @@ class ChipCostModel:
             found.energy_aj,
             self.accelerator.chip.crossbars,
             found.cell_writes,
-            regime=Regime.TIME_MULTIPLEXED,
+            regime=Regime.TIME_MULTIPLEXED if found.writes else Regime.WEIGHT_STATIONARY,
         )

@@ -42,17 +42,22 @@ class ChipLayer:
     @classmethod
     def of(cls, mapping: LayerMapping, accelerator: Accelerator) -> ChipLayer:
         """Return the layer of a mapping. Raises `ScheduleError` for one that is not for a chip."""
-        window = chip_window(mapping)
+        window, part = chip_window(mapping), None if mapping.is_digital else mapping.parts[0]
         return cls(
             layer=mapping.layer,
             cost=CopyCost.of(mapping, accelerator),
             window=(window.height.count, window.width.count),
             act_bits=mapping.bits.act_bits,
             stored_bits=mapping.bits.weight_bits,
-            row_tiles=mapping.parts[0].row_tiles,
-            col_tiles=mapping.parts[0].col_tiles,
+            row_tiles=part.row_tiles if part else 1,
+            col_tiles=part.col_tiles if part else 1,
             mapping=mapping,
         )
+
+    @property
+    def is_digital(self) -> bool:
+        """True where the digital unit of a core computes the layer."""
+        return not self.cost.crossbars
 
     @property
     def row_blocks(self) -> int:
@@ -82,4 +87,5 @@ class ChipLayer:
             tile_sum_bytes=-(-sum_bytes * self.row_tiles // max(1, cost.crossbars)),
             row_tiles=self.row_tiles,
             row_blocks=self.row_blocks,
+            unit=0 if self.is_digital else None,
         )

@@ -16,6 +16,7 @@ from mho.errors import ScheduleError, suggest
 from mho.hardware.loading import override
 from mho.hardware.spec import Accelerator
 from mho.mapping.activity import Activity, count_activity, count_writing
+from mho.mapping.digital_layers import check_pins
 from mho.mapping.layer_mapping import DEFAULT_MODEL, LayerMapping, MappingModel
 from mho.network.graph import Network
 from mho.network.layers import MvmLayer, derive_layer_table
@@ -25,7 +26,7 @@ from mho.scheduling.bounds import MakespanBounds, bound_interval, bound_makespan
 from mho.scheduling.core_order import list_plans
 from mho.scheduling.duplication import Duplication, Objective
 from mho.scheduling.option_search import ChosenOptions, OptionSearch
-from mho.scheduling.options import CopyCost, list_network_options
+from mho.scheduling.options import CopyCost, find_fewest_in_crossbars, list_network_options
 from mho.scheduling.placement import ChipPlan, place_copies
 from mho.scheduling.regime import Regime
 from mho.scheduling.reload_schedule import ReloadSchedule, schedule_network_reload
@@ -130,8 +131,8 @@ class ChipSchedule(Schedule):
 
     @property
     def cell_writes_per_input(self) -> int:
-        """1 where some layer stores an operand, else 0."""
-        return int(any(mapping.layer.is_stored_dynamically for mapping in self.mappings.values()))
+        """1 where some layer stores an operand in crossbars, else 0."""
+        return int(any(self.count_written_copies(name) for name in self.mappings))
 
     @property
     def lacks_transfers(self) -> bool:
@@ -141,7 +142,8 @@ class ChipSchedule(Schedule):
     def count_written_copies(self, name: str) -> int:
         """Return how many copies of a layer are written for each input: those that have a window of it."""
         work = self.graph[name]
-        return min(self.copies[name], work.windows) if work.mapping.layer.is_stored_dynamically else 0
+        is_written = work.crossbars and work.mapping.layer.is_stored_dynamically
+        return min(self.copies[name], work.windows) if is_written else 0
 
     def count_activities(self) -> Mapping[str, Activity]:
         """Return what each layer does for the whole batch; copies do not change how often crossbars are read."""
@@ -222,6 +224,7 @@ class ChipDemand:
         """List what the layers may take. Arguments and errors are those of `schedule_network`."""
         hardware = override(accelerator, crossbars=crossbars)
         policy.check_against(network.layer_names)
+        check_pins(network.layer_names, hardware)
         named = _list_names(network, layers)
         own = Policy({name: policy[name] for name in network.layer_names if name in named})
         table = tuple(layer for layer in derive_layer_table(network) if layer.name in named)
@@ -234,13 +237,19 @@ class ChipDemand:
 
     @property
     def minimal_crossbars(self) -> int:
-        """The fewest crossbars that hold each layer once."""
+        """The fewest crossbars that hold each layer once, those aside that digital units may compute."""
         return sum(cost.crossbars for cost in self.fewest)
 
     @property
     def is_held(self) -> bool:
         """True where the chip holds each layer once, so that weights can stay; else tiles must be rewritten."""
         return self.minimal_crossbars <= self.accelerator.chip.crossbars
+
+    @property
+    def needs_units(self) -> bool:
+        """True where weights can stay only if digital units compute layers that crossbars might hold."""
+        least = (find_fewest_in_crossbars(listed).tiles for listed in self.options.values())
+        return self.is_held and sum(least) > self.accelerator.chip.crossbars
 
     @cached_property
     def search(self) -> OptionSearch:
@@ -318,9 +327,8 @@ class ChipDemand:
 
     def schedule_reload(self, batch: int = 1) -> ReloadSchedule:
         """Schedule with tiles that are rewritten for every input, see `schedule_network_reload`."""
-        fewest = [listed[0] for listed in self.options.values()]
         return schedule_network_reload(
-            self.layers, self.policy, self.accelerator, model=self.model, batch=batch, fewest=fewest
+            self.layers, self.policy, self.accelerator, model=self.model, batch=batch, options=self.options
         )
 
 

@@ -29,6 +29,7 @@ from mho.network.graph import Network, Node
 from mho.network.layers import derive_layer
 from mho.network.properties import required_windows
 from mho.scheduling.chip_layer import ChipLayer
+from mho.scheduling.digital_units import divide_units
 from mho.scheduling.window_order import WindowOrder
 from mho.scheduling.work_graph import Integers, LayerWork, Need, WorkGraph
 
@@ -44,7 +45,7 @@ def build_work_graph(network: Network, mappings: Mapping[str, LayerMapping], acc
 
     Args:
         network: float or quantized.
-        mappings: of the layers that run in crossbars, by name; such as `list_chip_options` gives. MVM layers that are
+        mappings: of the layers that run on the chip, by name; such as `list_chip_options` gives. MVM layers that are
             not named are taken for digital operations that take no time.
         accelerator: what the mappings are made for.
 
@@ -57,7 +58,7 @@ def build_work_graph(network: Network, mappings: Mapping[str, LayerMapping], acc
             raise ScheduleError("no such MVM layer", where=f"{network.name}: {name}", hint=suggest(name, nodes))
         _check_layer(network, nodes[name], mappings[name])
     layers = {name: ChipLayer.of(mapping, accelerator) for name, mapping in mappings.items()}
-    return DependencyTable(network, layers).graph(layers)
+    return divide_units(DependencyTable(network, layers).graph(layers), accelerator.chip.cores)
 
 
 def _check_layer(network: Network, node: Node, mapping: LayerMapping) -> None:
@@ -140,7 +141,7 @@ class DependencyTable:
         self._bytes = 0
 
     def graph(self, layers: Mapping[str, ChipLayer], *, in_execution_order: bool = False) -> WorkGraph:
-        """Return the work graph of the network.
+        """Return the work graph of the network, in which digital layers have a unit to themselves.
 
         Args:
             layers: every MVM layer on the chip by name.

@@ -7,6 +7,8 @@ A layer that is to be faster may get more copies, or an option whose one copy ta
 - The latency of layers that overlap also depends on how long windows last and on what they wait for. A local search
   starts from options that give the least interval with windows of a limited time (the best of these, and those of the
   fewest crossbars), and changes one layer's option at a time, at equal crossbars, as long as that helps.
+
+Which layers the digital units compute, where they may, is chosen around all of that: see `list_divisions`.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from mho.scheduling.chip_layer import ChipLayer
 from mho.scheduling.copy_search import CopySearch
 from mho.scheduling.critical_path import PathPool
 from mho.scheduling.dependencies import DependencyTable
+from mho.scheduling.digital_units import divide_units, list_divisions
 from mho.scheduling.duplication import (
     Duplication,
     Objective,
@@ -45,6 +48,8 @@ _IMPROVED = 3
 """Starts, the best, that are improved beside the one of the fewest crossbars."""
 _ROUNDS = 4
 """Rounds over all layers before the local search ends."""
+_DIVISIONS = 2
+"""Divisions of layers between crossbars and digital units, the best of a quick search, that are searched thoroughly."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,9 +77,13 @@ class OptionSearch:
     def __init__(
         self, network: Network, options: Mapping[str, Sequence[LayerMapping]], accelerator: Accelerator
     ) -> None:
-        self._network = network
+        self._network, self._cores = network, accelerator.chip.cores
         self._layers = tuple(_Layer.of(name, listed, accelerator) for name, listed in options.items())
         self._needs = DependencyTable(network, [layer.name for layer in self._layers])
+        self._divisions = [
+            tuple(layer.divide(is_digital) for layer, is_digital in zip(self._layers, division, strict=True))
+            for division in list_divisions([layer.works for layer in self._layers])
+        ]
 
     def choose(self, crossbars: int, objective: Objective, *, is_quick: bool = False) -> ChosenOptions:
         """Choose for one size. Deterministic.
@@ -87,9 +96,17 @@ class OptionSearch:
         Raises:
             ScheduleError: the crossbars do not hold each layer once; states demand, limit and levers.
         """
-        layers = self._layers
-        _check_crossbars(self._network.name, layers, crossbars)
-        search = _Search(self._needs, layers, crossbars)
+        _check_crossbars(self._network.name, self._layers, crossbars)
+        divisions = [layers for layers in self._divisions if _count_fewest(layers) <= crossbars]
+        if len(divisions) > 1 and objective is Objective.LATENCY and not is_quick:
+            divisions.sort(key=lambda layers: self._choose(layers, crossbars, objective, True).duplication.value_ps)
+            divisions = divisions[:_DIVISIONS]
+        found = [self._choose(layers, crossbars, objective, is_quick) for layers in divisions]
+        return min(found, key=lambda chosen: chosen.duplication.value_ps)
+
+    def _choose(self, layers: Sequence[_Layer], crossbars: int, objective: Objective, is_quick: bool) -> ChosenOptions:
+        """Choose for layers each of which lies in crossbars, or is digital."""
+        search = _Search(self._needs, layers, crossbars, self._cores)
         has_choice = any(len(layer.options) > 1 for layer in layers)
         if objective is Objective.LATENCY and is_quick:
             return search.find_latency_quickly()
@@ -132,7 +149,16 @@ class _Layer:
 
     @classmethod
     def of(cls, name: str, options: Sequence[LayerMapping], accelerator: Accelerator) -> _Layer:
-        chip_layers = tuple(ChipLayer.of(mapping, accelerator) for mapping in options)
+        return cls.made(name, tuple(ChipLayer.of(mapping, accelerator) for mapping in options))
+
+    def divide(self, is_digital: bool) -> _Layer:
+        """Return the layer with the options of the digital unit, or those in crossbars, alone."""
+        own = tuple(option for option in self.options if option.is_digital is is_digital)
+        return self if len(own) == len(self.options) else _Layer.made(self.name, own)
+
+    @classmethod
+    def made(cls, name: str, chip_layers: tuple[ChipLayer, ...]) -> _Layer:
+        """Return a layer with some options."""
         works = tuple(layer.work(name) for layer in chip_layers)
         criteria = [
             (work.crossbars, work.crossbars * work.work_ps, work.window_ps, layer.window[0])
@@ -142,9 +168,13 @@ class _Layer:
         return cls(name, chip_layers, works, promising)
 
 
+def _count_fewest(layers: Sequence[_Layer]) -> int:
+    return sum(layer.works[0].crossbars for layer in layers)
+
+
 def _check_crossbars(network: str, layers: Sequence[_Layer], crossbars: int) -> None:
     least = {layer.name: layer.works[0].crossbars for layer in layers}
-    demand = sum(least.values())
+    demand = _count_fewest(layers)
     if crossbars >= demand:
         return
     largest = sorted(least, key=lambda name: -least[name])[:3]
@@ -222,14 +252,13 @@ class _Point:
 class _Search:
     """Searches options and copies for the least latency of one input, layers overlapping."""
 
-    def __init__(self, needs: DependencyTable, layers: Sequence[_Layer], crossbars: int) -> None:
-        self._needs, self._layers, self._crossbars = needs, layers, crossbars
+    def __init__(self, needs: DependencyTable, layers: Sequence[_Layer], crossbars: int, cores: int) -> None:
+        self._needs, self._layers, self._crossbars, self._cores = needs, layers, crossbars, cores
 
     def build(self, options: Sequence[int]) -> WorkGraph:
         """Return the graph with the numbered options."""
-        return self._needs.graph(
-            {layer.name: layer.options[number] for layer, number in zip(self._layers, options, strict=True)}
-        )
+        chosen = {layer.name: layer.options[number] for layer, number in zip(self._layers, options, strict=True)}
+        return divide_units(self._needs.graph(chosen), self._cores)
 
     def find_latency(self) -> ChosenOptions:
         """Search from the most promising starts, and from the fewest crossbars a copy."""

@@ -7,22 +7,25 @@ work, in the time of a window, in its height and, where energy counts, in energy
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mho.cost_model.energy import price_layer
+from mho.hardware.mapping_rules import DigitalLayers
 from mho.hardware.spec import Accelerator
 from mho.mapping.activity import count_activity, count_writing
-from mho.mapping.layer_mapping import MappingModel
+from mho.mapping.digital_layers import rules_of
+from mho.mapping.layer_mapping import LayerMapping, MappingModel
 from mho.network.layers import MvmLayer
 from mho.policy import BitWidths
 from mho.scheduling.chip_layer import ChipLayer
 from mho.scheduling.exact_search import list_undominated
 from mho.scheduling.options import list_chip_options
-from mho.scheduling.work_graph import Integers
+from mho.scheduling.work_graph import Integers, LayerWork
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +39,7 @@ class LayerOptions:
         energy_aj: of one input with one copy, transfers and leakage aside, aJ; what is unspecified is not counted.
         copy_aj: of each further copy: a stored operand is written into all of them, aJ.
         promising: bool [options], see the module.
+        crossbars_per_core: of the chip.
     """
 
     layers: tuple[ChipLayer, ...]
@@ -46,6 +50,39 @@ class LayerOptions:
     energy_aj: Integers
     copy_aj: Integers
     promising: NDArray[np.bool_]
+    crossbars_per_core: int
+
+    @property
+    def mappings(self) -> tuple[LayerMapping, ...]:
+        """How the options lie in crossbars."""
+        return tuple(layer.mapping for layer in self.layers if layer.mapping is not None)
+
+    @cached_property
+    def may_be_digital(self) -> bool:
+        """True where the digital unit of a core may compute the layer."""
+        return not self.crossbars[0]
+
+    @cached_property
+    def least_in_crossbars(self) -> int:
+        """The fewest crossbars of an option in crossbars; 0 where there is none."""
+        return next((int(taken) for taken in self.crossbars if taken), 0)
+
+    @cached_property
+    def works(self) -> tuple[LayerWork, ...]:
+        """The options as layers that need nothing."""
+        return tuple(layer.work("") for layer in self.layers)
+
+    def divide(self, is_digital: bool) -> LayerOptions:
+        """Return the options of the digital unit, or those in crossbars, alone."""
+        kept = (self.crossbars == 0) == is_digital
+        if kept.all():
+            return self
+        arrays = {
+            one.name: getattr(self, one.name)[kept]
+            for one in fields(self)
+            if one.name not in ("layers", "crossbars_per_core")
+        }
+        return replace(self, layers=tuple(compress(self.layers, kept)), **arrays)
 
     @cached_property
     def work_ps(self) -> Integers:
@@ -55,8 +92,12 @@ class LayerOptions:
 
     @cached_property
     def volume_ps(self) -> int:
-        """The least crossbars times time that an input takes: the layer's share of a chip that is always busy, ps."""
-        return int((self.crossbars * (self.work_ps + self.write_ps)).min())
+        """The least crossbars times time that an input takes: the layer's share of a chip that is always busy, ps.
+
+        A digital unit counts as the crossbars of its core.
+        """
+        taken = np.where(self.crossbars == 0, self.crossbars_per_core, self.crossbars)
+        return int((taken * (self.work_ps + self.write_ps)).min())
 
     def covers(self, other: LayerOptions, *, with_energy: bool) -> bool:
         """Tell whether some option here is at least as good as each option of another, in all that a plan sees.
@@ -90,19 +131,20 @@ class OptionTable:
     def __init__(
         self, layers: Iterable[MvmLayer], accelerator: Accelerator, model: MappingModel, *, with_energy: bool
     ) -> None:
-        self._shapes = {layer.name: layer.without_name() for layer in layers}
+        self._layers = {layer.name: (layer.without_name(), rules_of(accelerator, layer.name)) for layer in layers}
         self._accelerator, self._model, self._with_energy = accelerator, model, with_energy
-        self._known: dict[tuple[MvmLayer, BitWidths], LayerOptions] = {}
+        self._known: dict[tuple[MvmLayer, DigitalLayers, BitWidths], LayerOptions] = {}
 
     def options(self, name: str, bits: BitWidths) -> LayerOptions:
         """Return the options of a layer. Raises `MappingError` where it cannot be mapped."""
-        key = self._shapes[name], bits
+        layer, hardware = self._layers[name]
+        key = layer, hardware.mapping.digital_layers, bits
         if key not in self._known:
-            self._known[key] = self._derive(*key)
+            self._known[key] = self._derive(layer, hardware, bits)
         return self._known[key]
 
-    def _derive(self, layer: MvmLayer, bits: BitWidths) -> LayerOptions:
-        mappings = list_chip_options(layer, bits, self._accelerator, self._model)
+    def _derive(self, layer: MvmLayer, hardware: Accelerator, bits: BitWidths) -> LayerOptions:
+        mappings = list_chip_options(layer, bits, hardware, self._model)
         options = [ChipLayer.of(mapping, self._accelerator) for mapping in mappings]
         energies = [self._price(option) for option in options]
         criteria = [
@@ -125,6 +167,7 @@ class OptionTable:
             energy_aj=np.array([energy for energy, _ in energies], np.int64),
             copy_aj=np.array([copy for _, copy in energies], np.int64),
             promising=np.array(list_undominated(criteria)),
+            crossbars_per_core=self._accelerator.chip.crossbars_per_core,
         )
 
     def _price(self, option: ChipLayer) -> tuple[int, int]:

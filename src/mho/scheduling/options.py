@@ -3,7 +3,8 @@
 On a chip the tiles of a copy have a crossbar each and are read at the same time, so that a layer may be mapped for few
 crossbars or for few windows; which is better depends on the whole network. Every mapping that is listed here holds the
 layer in one piece, and its windows are neighbouring positions, each position in exactly one: what a window makes is
-final, so that the layers behind it can take it up.
+final, so that the layers behind it can take it up. Or the digital unit of a core computes it, position by position, in
+no crossbar (`mho.scheduling.digital_units`).
 
     time of a window = steps * reads * (MVM latency + rounds * conversion latency)
                        + operations of all its reads * digital operation latency
@@ -21,11 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.errors import ScheduleError
-from mho.hardware.mapping_rules import MappingObjective
+from mho.hardware.mapping_rules import DigitalLayers, MappingObjective
 from mho.hardware.spec import Accelerator, Encoding
 from mho.mapping.adc_resolution import layer_hardware
 from mho.mapping.best_mapping import make_choice
 from mho.mapping.candidates import Candidates, Weighing
+from mho.mapping.digital_layers import may_be_digital, must_be_digital, rules_of
 from mho.mapping.encoding import count_digital_sums
 from mho.mapping.event_counts import UnitTimes
 from mho.mapping.layer_mapping import LayerMapping, MappingModel, Range, count_tiling
@@ -36,7 +38,7 @@ from mho.mapping.paper_mapping import plan_allowed
 from mho.mapping.slicing import ceil_divide, count_input_slices
 from mho.mapping.tiling import count_conversion_rounds
 from mho.mapping.unit_energies import UnitEnergies
-from mho.mapping.windows import AnyWindow, PositionGrid, Stationary, Window
+from mho.mapping.windows import SINGLE, AnyWindow, PositionGrid, Stationary, Window
 from mho.network.layers import MvmLayer
 from mho.pareto import pareto_front
 from mho.policy import BitWidths, Policy
@@ -49,9 +51,9 @@ class CopyCost:
     """What one copy of a layer takes on a chip.
 
     Attributes:
-        crossbars: one for each tile.
+        crossbars: one for each tile; 0 where the digital unit computes the layer.
         windows: for one input.
-        window_ps: time of one window, ps.
+        window_ps: time of one window, ps; of a digital unit that has nothing else to compute.
         write_ps: time to write a stored operand for one input, ps: all tiles at once, and the sums that its zero
             points need; 0 for weights.
     """
@@ -64,10 +66,13 @@ class CopyCost:
     @classmethod
     def of(cls, mapping: LayerMapping, accelerator: Accelerator) -> CopyCost:
         """Return what a mapping of one part takes. Raises `ScheduleError` for one that is not for a chip."""
-        layer, window, part = mapping.layer, chip_window(mapping), mapping.parts[0]
-        accelerator = layer_hardware(accelerator, mapping.bits)
+        layer, window = mapping.layer, chip_window(mapping)
         stored_sums = count_digital_sums(layer, mapping.bits.weight_bits, takes_input_sums=False)
         input_sums = (mapping.extra_operations - stored_sums) // layer.positions
+        if mapping.is_digital:
+            operation_ps = accelerator.digital.operation_latency_ps
+            return cls(0, layer.positions, input_sums * operation_ps, stored_sums * operation_ps)
+        accelerator, part = layer_hardware(accelerator, mapping.bits), mapping.parts[0]
         window_ps = _window_ps(
             groups=layer.repeat,
             groups_per_tile=np.array(part.groups_per_tile),
@@ -91,17 +96,19 @@ class CopyCost:
 
 
 def chip_window(mapping: LayerMapping) -> Window:
-    """Return the window of a mapping that suits a chip.
+    """Return the window of a mapping that suits a chip: of one position where the digital unit computes the layer.
 
     Raises:
-        ScheduleError: the layer is in several pieces, on the digital unit, or in windows that give parts of sums.
+        ScheduleError: the layer is in several pieces, or in windows that give parts of sums.
     """
+    if mapping.is_digital:
+        return SINGLE
     windows = [part.window for part in mapping.parts]
     if len(windows) == 1 and _is_final(windows[0]):
         assert isinstance(windows[0], Window)
         return windows[0]
     raise ScheduleError(
-        f"mapped in {len(windows)} parts" + (f" with windows of {windows[0]}" if windows else ""),
+        f"mapped in {len(windows)} parts with windows of {windows[0]}",
         where=f"layer {mapping.layer.name}",
         expected="one part, with windows of neighbouring positions",
         hint="take a mapping of mho.scheduling.options",
@@ -113,7 +120,9 @@ def list_chip_options(
 ) -> tuple[LayerMapping, ...]:
     """List the mappings of one layer that no other beats in crossbars and in the time of all windows at once.
 
-    Under another `mapping.objective` than the latency, those that no other beats in crossbars and in that.
+    Under another `mapping.objective` than the latency, those that no other beats in crossbars and in that. Where
+    `mapping.digital_layers` and pins allow it, the first is the digital unit; the only one where it must compute the
+    layer, and where no mapping in crossbars keeps `mapping.max_error`.
 
     Args:
         layer: the logical layer.
@@ -128,16 +137,21 @@ def list_chip_options(
     Raises:
         MappingError: the ADC cannot tell the layer's column sums apart, or cells cannot hold the integers.
     """
-    accelerator = layer_hardware(accelerator, bits)
+    accelerator = layer_hardware(rules_of(accelerator, layer.name), bits)
     if model is MappingModel.PAPER:
         return (plan_allowed(layer, bits, accelerator),)
     choice = make_choice(layer, bits.weight_bits, accelerator)
+    digital = (choice.digital_mapping(bits),) if may_be_digital(layer, accelerator) else ()
+    if must_be_digital(layer, accelerator):
+        return digital
     encodings = accelerator.mapping.allowed.encodings
     found = [
         options
         for encoding in encodings
         for options in _list_options(choice, layer, bits, accelerator, encoding)
     ]  # fmt: skip
+    if digital and choice.bound is not None and min(_list_errors(found)) > choice.bound:
+        return digital
     found = _within_bound(found, choice.bound)
     columns = np.concatenate([options.columns() for options in found], axis=1)
     places = np.concatenate([np.full(len(options.candidate), number) for number, options in enumerate(found)])
@@ -153,7 +167,13 @@ def list_chip_options(
             groups_per_tile=int(columns[-1, place]),
         )
         mappings.append(choice.build(bits, options.encoding, (piece,)))
-    return tuple(mappings)
+    return (*digital, *mappings)
+
+
+def find_fewest_in_crossbars(options: Iterable[LayerMapping]) -> LayerMapping:
+    """Return the first of a layer's options that lies in crossbars; the digital one where there is no other."""
+    listed = list(options)
+    return next((mapping for mapping in listed if not mapping.is_digital), listed[0])
 
 
 def list_network_options(
@@ -169,12 +189,13 @@ def list_network_options(
     """
     layers = tuple(layers)
     policy.check_against(layer.name for layer in layers)
-    known: dict[tuple[MvmLayer, BitWidths], tuple[LayerMapping, ...]] = {}
+    known: dict[tuple[MvmLayer, BitWidths, DigitalLayers], tuple[LayerMapping, ...]] = {}
     result = {}
     for layer in layers:
-        key = (layer.without_name(), policy[layer.name])
+        hardware = rules_of(accelerator, layer.name)
+        key = (layer.without_name(), policy[layer.name], hardware.mapping.digital_layers)
         if key not in known:
-            known[key] = list_chip_options(*key, accelerator, model)
+            known[key] = list_chip_options(*key[:2], hardware, model)
         result[layer.name] = tuple(replace(mapping, layer=layer) for mapping in known[key])
     return result
 
@@ -293,12 +314,16 @@ def _within_bound(found: list[_Options], bound: float | None) -> list[_Options]:
     """Return the options whose errors stay within the bound; where none does, within what is worth its time."""
     if bound is None:
         return found
-    errors = np.concatenate([options.errors for options in found if options.errors is not None])
+    errors = _list_errors(found)
     limit = float(limit_errors(errors.min(), bound))
     if bound and errors.min() > bound:
         volumes = np.concatenate([options.crossbars * options.work_ps for options in found]).astype(np.float64)
         limit = max(limit, float(errors[weigh_errors(volumes, errors, bound).argmin()]))
     return [options.take(options.errors <= limit) for options in found if options.errors is not None]
+
+
+def _list_errors(found: list[_Options]) -> NDArray[np.float64]:
+    return np.concatenate([options.errors for options in found if options.errors is not None])
 
 
 def _list_packs(candidates: Candidates, rows: Array, cols: Array, groups: int) -> Iterator[Array]:

@@ -110,6 +110,9 @@ def place_copies(
     if has_room(graph, ChipPlan(chip, places), input_bytes):
         return ChipPlan(chip, places)
     fullness = _Fullness(BufferDemand(graph), input_bytes, chip.crossbars_per_core)
+    for layer in graph.layers:
+        if layer.unit is not None:
+            fullness.add_digital(layer, layer.unit)
     spreader = _Spreader(chip, chip.crossbars - demand, fullness)
     return ChipPlan(chip, {layer.name: spreader.place(layer, copies[layer.name]) for layer in graph.layers})
 
@@ -121,6 +124,8 @@ def has_room(graph: WorkGraph, plan: ChipPlan, input_bytes: int) -> bool:
         for place in plan.places[layer.name]:
             for tile, crossbar in enumerate(place.crossbars):
                 fullness.add(layer, tile, crossbar)
+            if not place.crossbars:
+                fullness.add_digital(layer, place.home)
     return not fullness.is_exceeded
 
 
@@ -152,7 +157,13 @@ class _Fullness:
 
     def add(self, layer: LayerWork, tile: int, crossbar: int) -> None:
         """Let a tile of a layer lie in a crossbar."""
-        core = crossbar // self._size
+        self._add(layer, tile, crossbar // self._size)
+
+    def add_digital(self, layer: LayerWork, core: int) -> None:
+        """Let the digital unit of a core compute a layer, which reads all of its input."""
+        self._add(layer, 0, core)
+
+    def _add(self, layer: LayerWork, tile: int, core: int) -> None:
         self._used[core] = self._used.get(core, 0) + self._count_more(layer, tile, core)
         self._tiles.setdefault(core, {}).setdefault(layer.name, set()).add(tile)
 
@@ -185,7 +196,7 @@ class _Layout(ABC):
             crossbars = tuple(self.take(layer))
             cores = tuple(dict.fromkeys(crossbar // size for crossbar in crossbars))
             if not crossbars:
-                cores = (min(self.next, self.chip.crossbars - 1) // size,)
+                cores = (min(self.next, self.chip.crossbars - 1) // size if layer.unit is None else layer.unit,)
             places.append(CopyPlace(layer.name, number, crossbars, cores))
         return tuple(places)
 

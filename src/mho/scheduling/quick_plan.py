@@ -136,8 +136,11 @@ class Chooser:
 
     def _count_copies(self, interval_ps: Integers) -> Integers:
         """Return [limits, options]: the fewest copies that take an input every interval; the form of one layer is
-        `mho.scheduling.duplication.count_interval_copies`.
+        `mho.scheduling.duplication.count_interval_copies`. A digital layer has one copy, which may take longer.
         """
+        return np.where(self.crossbars > 0, self._count_needed(interval_ps), 1)
+
+    def _count_needed(self, interval_ps: Integers) -> Integers:
         left = interval_ps - self.write_ps
         copies: Integers = np.maximum(1, -(-self._work // np.maximum(1, left)))
         shared = (left > 0) & (copies <= self.windows)

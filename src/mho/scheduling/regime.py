@@ -10,7 +10,8 @@ class Regime(StrEnum):
 
     Attributes:
         ONE_CROSSBAR: one crossbar is written with every tile, one after the other.
-        WEIGHT_STATIONARY: all tiles have crossbars of their own and are written once; layers overlap.
+        WEIGHT_STATIONARY: all tiles have crossbars of their own, or digital units compute their layers; weights are
+            written once.
         TIME_MULTIPLEXED: tiles outnumber crossbars and are written for every input; layers follow each other.
     """
 

@@ -17,12 +17,13 @@ from mho.hardware.mapping_rules import DigitalLayers
 from mho.hardware.spec import Accelerator
 from mho.mapping.activity import Activity, count_reading, count_writing
 from mho.mapping.best_mapping import choose_mapping
-from mho.mapping.digital_layers import must_be_digital, rules_of
+from mho.mapping.digital_layers import rules_of
 from mho.mapping.layer_mapping import LayerMapping, MappingModel
 from mho.mapping.paper_mapping import plan_allowed
 from mho.network.layers import MvmLayer
 from mho.policy import BitWidths, Policy
 from mho.scheduling.option_table import OptionTable
+from mho.scheduling.options import find_fewest_in_crossbars
 from mho.scheduling.reload_search import KnownOptions, Planner, count_writes, list_simple_plans
 from mho.scheduling.reload_tiles import NetworkTiles, TileGroup, list_groups
 from mho.scheduling.reload_timing import ReloadPlan, time_second_input
@@ -119,10 +120,8 @@ class ReloadCosts:
         hardware = rules_of(self._accelerator, layer.name)
         key = layer.without_name(), bits, fewest, hardware.mapping.digital_layers
         if key not in self._mapped:
-            if fewest and not must_be_digital(layer, hardware):
-                found = self._options.options(layer.name, bits).layers[0].mapping
-                assert found is not None, "options are made from mappings"
-                mapping = found
+            if fewest:
+                mapping = find_fewest_in_crossbars(self._options.options(layer.name, bits).mappings)
             elif self._model is MappingModel.PAPER:
                 mapping = plan_allowed(key[0], bits, hardware)
             else:

@@ -16,13 +16,11 @@ from functools import cached_property
 
 from mho.hardware.spec import Accelerator
 from mho.mapping.activity import Activity, count_reading, count_writing
-from mho.mapping.best_mapping import choose_mapping
-from mho.mapping.digital_layers import must_be_digital
 from mho.mapping.layer_mapping import DEFAULT_MODEL, LayerMapping, MappingModel
 from mho.mapping.network_mapping import NetworkMapping, map_network
 from mho.network.layers import MvmLayer
 from mho.policy import Policy
-from mho.scheduling.options import list_chip_options
+from mho.scheduling.options import find_fewest_in_crossbars, list_network_options
 from mho.scheduling.regime import Regime
 from mho.scheduling.reload_bound import bound_reload_ps
 from mho.scheduling.reload_cycle import ReloadCycle
@@ -50,8 +48,8 @@ class ReloadSchedule(ReloadCycle, Schedule):
 
     @property
     def regime(self) -> Regime:
-        """Time-multiplexed."""
-        return Regime.TIME_MULTIPLEXED
+        """Time-multiplexed; weight-stationary where no crossbar is written for an input."""
+        return Regime.TIME_MULTIPLEXED if self.plan.rotating else Regime.WEIGHT_STATIONARY
 
     @property
     def mappings(self) -> Mapping[str, LayerMapping]:
@@ -100,12 +98,13 @@ def schedule_network_reload(
     *,
     model: MappingModel = DEFAULT_MODEL,
     batch: int = 1,
-    fewest: Sequence[LayerMapping] = (),
+    options: Mapping[str, Sequence[LayerMapping]] | None = None,
 ) -> ReloadSchedule:
     """Map layers and schedule them on a chip that need not hold all their tiles. Deterministic.
 
-    Two mappings are compared: the one that is cheapest on a single crossbar, where layers may be written at once, and
-    the one of the fewest crossbars. The faster schedule is returned. On one crossbar it is the first.
+    Mappings are compared: the one that is cheapest on a single crossbar, where layers may be written at once, the one
+    of the fewest crossbars, and that with all layers on the digital unit that may be. The fastest schedule is returned.
+    On one crossbar it is the first.
 
     Args:
         layers: MVM layers in execution order.
@@ -113,7 +112,7 @@ def schedule_network_reload(
         accelerator: what they run on.
         model: `PAPER` takes im2col alone, as in arXiv 2601.21737.
         batch: inputs that share the writes of weights, layer by layer.
-        fewest: the mapping of each layer on the fewest crossbars, where the caller has it.
+        options: of each layer on a chip (`mho.scheduling.options`), by name, where the caller has them.
 
     Raises:
         ScheduleError: there is no layer, or `batch` is below 1.
@@ -123,14 +122,12 @@ def schedule_network_reload(
     table = tuple(layers)
     check_layers(table, batch)
     found: list[NetworkMapping | Sequence[LayerMapping]] = [map_network(table, policy, accelerator, model, batch=batch)]
-    fewest = fewest or [list_chip_options(layer, policy[layer.name], accelerator, model)[0] for layer in table]
-    fewest = [
-        choose_mapping(one.layer, one.bits, accelerator) if must_be_digital(one.layer, accelerator) else one
-        for one in fewest
-    ]
+    options = options or list_network_options(table, policy, accelerator, model)
+    least = [listed[0] for listed in options.values()]
     if accelerator.chip.crossbars > 1 and model is not MappingModel.PAPER:
-        found.append(fewest)
-    minimal = sum(mapping.tiles for mapping in fewest)
+        in_crossbars = [find_fewest_in_crossbars(listed) for listed in options.values()]
+        found += [in_crossbars] if in_crossbars == least else [in_crossbars, least]
+    minimal = sum(mapping.tiles for mapping in least)
     schedules = [schedule_reload(one, accelerator, batch, model=model, minimal_crossbars=minimal) for one in found]
     return min(schedules, key=lambda schedule: (schedule.latency_ps, schedule.writes))
 

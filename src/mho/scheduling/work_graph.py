@@ -54,7 +54,7 @@ class LayerWork:
     Attributes:
         name: layer name.
         known_mapping: how one copy of the layer lies in crossbars, where that is known.
-        crossbars: that one copy takes.
+        crossbars: that one copy takes; 0 of a layer that the digital unit computes.
         windows: how many there are, for one input.
         window_ps: time of one window on one copy, ps: all input slices, one after the other.
         needs: of earlier layers.
@@ -67,6 +67,7 @@ class LayerWork:
         tile_sum_bytes: bytes of the sums that one tile gives a part of, on average.
         row_tiles: tiles that add up to one sum; in a copy, these are neighbours.
         row_blocks: parts of an input that tiles read; tiles beside each other read the same one.
+        unit: the core whose digital unit computes the layer, in no crossbar and in one copy; None in crossbars.
     """
 
     name: str
@@ -82,6 +83,7 @@ class LayerWork:
     tile_sum_bytes: int = 0
     row_tiles: int = 1
     row_blocks: int = 1
+    unit: int | None = None
 
     @property
     def work_ps(self) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cache, cached_property
 
-from mho.errors import MappingError, ScheduleError
+from mho.errors import ScheduleError
 from mho.scheduling.bottleneck import bound_transfers
 from mho.scheduling.chip_schedule import ChipDemand, ChipSchedule
 from mho.scheduling.duplication import Objective
@@ -94,6 +94,9 @@ def find_schedule(
 ) -> Schedule:
     """Return the best schedule of a network on a chip: with weights that stay where it holds each layer once.
 
+    Where they can stay only because digital units compute layers that might lie in crossbars, the better of this and of
+    tiles that are rewritten.
+
     Args:
         demand: the network and the chip.
         objective: what options and copies are chosen for; changes nothing where tiles are rewritten.
@@ -106,16 +109,16 @@ def find_schedule(
     """
     if not demand.is_held:
         return demand.schedule_reload(batch)
-    if names := demand.accelerator.mapping.always_digital:
-        raise MappingError(
-            f"{names[0]} is to be computed by the digital unit, and the crossbars hold all tiles",
-            where="mapping.always_digital",
-            expected="a chip whose tiles are rewritten: where weights stay, layers with weights lie in crossbars",
-            hint="take fewer crossbars, or leave the layer in them",
-        )
-    if not simulate:
-        return demand.schedule(objective, batch)
-    return simulate_best(demand, objective, batch=batch, with_spans=with_spans)
+    found: Schedule
+    if simulate:
+        found = simulate_best(demand, objective, batch=batch, with_spans=with_spans)
+    else:
+        found = demand.schedule(objective, batch)
+    if not demand.needs_units:
+        return found
+    is_interval = objective is Objective.INTERVAL
+    others = [found, demand.schedule_reload(batch)]
+    return min(others, key=lambda one: one.interval_ps if is_interval else one.total_ps)
 
 
 def simulate_best(

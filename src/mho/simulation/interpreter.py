@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mho.input_files import memory_budget_bytes
 from mho.mapping.event_counts import EventCounts
 from mho.program.program import Program
-from mho.scheduling.regime import Regime
+from mho.program.schedule import Schedule
 from mho.simulation.machine import Step, execute, make_machine, run_body
 from mho.simulation.samples import allocate_outputs, check_inputs, present_outputs
 from mho.simulation.schedule_order import run_in_schedule_order
@@ -68,9 +68,9 @@ def interpret(
     for start in range(0, samples, at_once):
         batch = {name: array[start : start + at_once] for name, array in arrays.items()}
         machine = make_machine(program, batch, skip_zero_slices=skip_zero_slices, step=step)
-        if program.regime is Regime.ONE_CROSSBAR:
+        if program.schedule is None:
             run_body(machine, program.instructions, {})
-        elif program.regime is Regime.WEIGHT_STATIONARY:
+        elif isinstance(program.schedule, Schedule):
             run_in_schedule_order(machine)
         else:
             run_in_turn_order(machine)

@@ -111,7 +111,9 @@ class _LayerRun:
         tile_sets = find_tile_sets(region)
         self.size = prove_windows(region, tile_sets)
         self._anchors = list_anchors(region, self.size)
-        self._reads = [_Reads(region, tile_set, self._anchors) for tile_set in tile_sets]
+        self._reads: list[_Reads | _Vectors] = [_Reads(region, tile_set, self._anchors) for tile_set in tile_sets]
+        if content.products:
+            self._reads.append(_Vectors(region, self._anchors))
         self._copies = program.schedule[self.name].copies
         self._prologue, self._window = _split(content.layer.body)
         self._loops = loop_values(content.window_loops or ())
@@ -230,6 +232,19 @@ class _Reads:
             rows = [rows for rows, is_inside in zip(self._rows, inside, strict=True) if is_inside]
             self._known[key] = np.unique(self._address[np.concatenate(rows)])
         return self._starts[window] + self._known[key]
+
+
+class _Vectors:
+    """Which codes the digital unit reads in each window: the vectors of one position, of all groups."""
+
+    def __init__(self, region: LayerRegion, anchors: Integers) -> None:
+        groups = np.arange(region.groups)
+        self._starts = [region.code_addresses(groups, np.broadcast_to(one, (len(groups), 3))) for one in anchors]
+        self._offsets = region.geometry.row_offsets()
+
+    def addresses(self, window: int) -> Integers:
+        """Return the addresses of the codes that one window needs."""
+        return np.unique(self._starts[window][:, None] + self._offsets)
 
 
 def _split(body: tuple[Instruction, ...]) -> tuple[tuple[Instruction, ...], tuple[Instruction, ...]]:

@@ -18,7 +18,6 @@ from mho.program.program import Program
 from mho.program.schedule import Schedule
 from mho.program.turn_work import derive_turn_work, list_turn_tiles
 from mho.program.turns import TurnSchedule
-from mho.scheduling.regime import Regime
 from mho.simulation.tile_loops import count_matrices
 
 
@@ -68,7 +67,7 @@ class TilePlaces:
 
     def list_copies(self, content: LayerContent, block: Write) -> tuple[TilePlace, ...]:
         """Return where all copies lie of a block that a layer reads."""
-        if self._program.regime is Regime.TIME_MULTIPLEXED:
+        if isinstance(self._program.schedule, TurnSchedule):
             return self._turns[id(block)]
         write, crossbars = self._writes[id(block)], [block.crossbar]
         if isinstance(self._program.schedule, Schedule):

@@ -13,12 +13,12 @@ from mho.errors import ProgramError
 from mho.formats import PS_PER_MS
 from mho.mapping.event_counts import EventCounts
 from mho.program.chip_work import derive_chip_work
-from mho.program.instruction_costs import count_shift_add, price_layer
+from mho.program.instruction_costs import count_operations, count_shift_add, price_layer
 from mho.program.instructions import DigitalProduct, Layer, Mvm, ShiftAdd, SumInputs, WriteDynamicTile, WriteTile
 from mho.program.program import Program, walk
+from mho.program.turns import TurnSchedule
 from mho.program.window_proof import find_window_sizes
 from mho.scheduling.asap import check_batch
-from mho.scheduling.regime import Regime
 from mho.simulation.plan_timing import PlanTiming
 from mho.simulation.reloaded_timing import ReloadedTiming, time_reloaded
 
@@ -95,11 +95,8 @@ def _time_layer(program: Program, layer: Layer) -> LayerTiming:
         elif isinstance(item, ShiftAdd):
             one = count_shift_add(program, item)
             counts += EventCounts(0, 0, times * one.conversions, times * one.operations)
-        elif isinstance(item, SumInputs):
-            counts += EventCounts(0, 0, 0, times * len(program.constants[item.row_offsets]))
-        elif isinstance(item, DigitalProduct):
-            macs = len(program.constants[item.row_offsets]) * len(program.constants[item.column_targets])
-            counts += EventCounts(0, 0, 0, times * macs)
+        elif isinstance(item, SumInputs | DigitalProduct):
+            counts += EventCounts(0, 0, 0, times * count_operations(program, item))
     prices = price_layer(program, layer)
     writing = prices.writing_ps(counts, is_stored_dynamically=False)
     return LayerTiming(layer.name, counts.tiles, counts.mvms, writing, prices.reading_ps(counts))
@@ -126,7 +123,7 @@ def time_on_chip(
         ProgramError: the program has no schedule, or rewrites tiles for another batch.
         ScheduleError: a batch below 1, or too large.
     """
-    if program.regime is Regime.TIME_MULTIPLEXED:
+    if isinstance(program.schedule, TurnSchedule):
         return time_reloaded(program, batch=batch)
     work = derive_chip_work(program, find_window_sizes(program))
     inputs = 1 if batch is None else batch

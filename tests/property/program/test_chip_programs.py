@@ -30,7 +30,8 @@ from mho.simulation.interpreter import interpret
 from mho.simulation.timing import time_on_chip
 
 RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
-LAYER_KEYS = ("name", "crossbars", "windows", "window_ps", "write_ps", "stored_needs", "sum_bytes", "tile_sum_bytes")
+TIME_KEYS = ("windows", "window_ps", "write_ps")
+LAYER_KEYS = ("name", "crossbars", "unit", *TIME_KEYS, "stored_needs", "sum_bytes", "tile_sum_bytes")
 NEED_KEYS = ("windows", "forgotten", "bytes")
 
 

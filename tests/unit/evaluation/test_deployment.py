@@ -9,7 +9,7 @@ from chip_networks import make_residual
 
 from mho.cost_model.network_map import NetworkMap
 from mho.errors import MappingError
-from mho.evaluation.compilation import compile_deployment, compile_for_machine, read_policy, time_deployed
+from mho.evaluation.compilation import compile_deployment, compile_for_machine, read_policy
 from mho.evaluation.deployment import find_deployment
 from mho.mapping.output_error import mapping_error
 from mho.network.reference import run_quantized
@@ -17,9 +17,12 @@ from mho.policy import BitWidths, Policy
 from mho.program.program import ABOVE_BOUND
 from mho.quantization.ptq import quantize
 from mho.report.map_document import MapDocument
+from mho.report.result_text import describe_machine
 from mho.scheduling.regime import Regime
 from mho.simulation.executor import Executor
 from mho.simulation.interpreter import interpret
+from mho.simulation.timing import time_on_chip, time_program
+from mho.workflow.chip_figures import describe_deployments
 
 REGIMES = {1: Regime.ONE_CROSSBAR, 3: Regime.TIME_MULTIPLEXED, 60: Regime.WEIGHT_STATIONARY}
 
@@ -35,25 +38,41 @@ def quantized(inputs):
     return quantize(network, Policy.uniform(network.layer_names, BitWidths(4, 4)), inputs)
 
 
+@pytest.mark.parametrize("digital", [(), ("second",)])
 @pytest.mark.parametrize("crossbars", list(REGIMES))
-def test_program_time_energy_and_answers_are_of_one_schedule(quantized, inputs, crossbars):
+def test_program_time_energy_headline_and_answers_are_of_one_schedule(quantized, inputs, crossbars, digital):
+    energy = {"mvm_pj": 3, "cell_write_pj": 2, "crossbar_leakage_uw": 5, "operation_pj": 1}
     hardware = make_accelerator(
-        rows=16, cols=16, crossbars=crossbars, energy={"mvm_pj": 3, "cell_write_pj": 2, "crossbar_leakage_uw": 5}
-    )
+        rows=16, cols=16, crossbars=crossbars, energy=energy, endurance={"cell_writes": 10**6},
+        mapping={"always_digital": digital}, digital={"operation_latency_us": 0.02},
+    )  # fmt: skip
     deployment = find_deployment(quantized, read_policy(quantized), hardware)
     assert deployment.regime is REGIMES[crossbars]
+    assert tuple(name for name, one in deployment.mappings.items() if one.is_digital) == digital
     program = compile_deployment(quantized, deployment)
     assert program.regime is deployment.regime
     assert program.instructions == compile_for_machine(quantized, hardware).instructions
-    assert time_deployed(program) == deployment.latency_ps
     (expected,) = run_quantized(quantized, inputs).values()
     for outputs in Executor(program).run(inputs), interpret(program, inputs).outputs:
         (found,) = outputs.values()
         np.testing.assert_array_equal(found, expected)
+    timing = time_program(program) if program.schedule is None else time_on_chip(program)
+    assert (timing.latency_ps, timing.writes) == (deployment.latency_ps, deployment.writes)
     leaked = deployment.energy.component_aj["leakage"]
-    assert leaked == pytest.approx(5 * crossbars * deployment.latency_ps, rel=1e-6)
+    assert leaked == pytest.approx(5 * crossbars * timing.latency_ps, rel=1e-6)
     assert ("write" in deployment.energy.component_aj) == (deployment.writes > 0)
-    assert (deployment.cell_writes_per_input > 0) == (deployment.writes > 0)
+    check_headline(deployment, timing, crossbars)
+
+
+def check_headline(deployment, timing, crossbars):
+    """What a run tells of its machine is that of the program."""
+    (told,) = describe_deployments({"found": deployment}, {"found": "found policy"})
+    assert told.regime is REGIMES[crossbars]
+    assert (told.latency_us, told.writes) == (timing.latency_ps / 1e6, timing.writes)
+    assert told.energy_pj == pytest.approx(deployment.energy.total_aj / 1e6)
+    assert (told.lifetime_inputs is None) == (told.cell_writes_per_input == 0) == (timing.writes == 0)
+    words = {1: "Its crossbar is written", 3: f"rewritten on 3 of 3 crossbars, {timing.writes} writes", 60: "stay in"}
+    assert words[crossbars] in describe_machine(told, crossbars)
 
 
 def test_a_batch_shares_writes_where_there_are_any(quantized):

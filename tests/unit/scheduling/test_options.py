@@ -5,7 +5,7 @@ from mapped_networks import LAYERS, conv
 from mho.errors import PolicyError, ScheduleError
 from mho.hardware.loading import load_accelerator
 from mho.mapping.best_mapping import choose_mapping
-from mho.mapping.layer_mapping import LayerMapping, MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.layers import LayerIntegers, MvmLayer
 from mho.policy import BitWidths, Policy
 from mho.scheduling.options import CopyCost, list_chip_options, list_network_options
@@ -51,14 +51,12 @@ def test_a_stored_activation_is_written_and_its_sums_are_charged():
     assert cost.window_ps == 1_300_001 + 2 * 10 * 1_000  # shift and add of ten columns, for each of two heads
 
 
-def test_mappings_that_are_not_for_a_chip_are_refused():
+def test_a_mapping_in_several_parts_is_not_for_a_chip():
     accelerator = make_accelerator(rows=32, cols=24)
     split = choose_mapping(MvmLayer("split", "linear", 40, 70, 16, 1), BitWidths(4, 3), accelerator)
-    digital = LayerMapping(split.layer, split.bits, split.encoding, split.values, (), 0)
     assert len(split.parts) > 1
-    for mapping, message in ((split, r"layer split: mapped in \d parts"), (digital, "mapped in 0 parts")):
-        with pytest.raises(ScheduleError, match=message):
-            CopyCost.of(mapping, accelerator)
+    with pytest.raises(ScheduleError, match=r"layer split: mapped in \d parts"):
+        CopyCost.of(split, accelerator)
 
 
 @pytest.mark.parametrize("model", MappingModel)
