@@ -99,6 +99,10 @@ COMMANDS = {
         "mho.cli.disassemble:disassemble_program", "Print every instruction of a program.", PROGRAMS,
         "disassemble program.mho",
     ),
+    "deploy": Command(
+        "mho.cli.deploy:deploy", "Write a program as a C project, or as a backend does.", PROGRAMS,
+        "deploy program.mho -o firmware --inputs samples.npz",
+    ),
     "new": Command(
         "mho.cli.new:new", "Write a commented accelerator or run file to start from.", LOOK,
         "new accelerator my-crossbar.toml --rows 128 --cols 128 --cell-bits 2",

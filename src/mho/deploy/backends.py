@@ -29,7 +29,9 @@ from mho.user_code import tell
 GROUP = "mho.backends"
 """The group of entry points, each `NAME = "package.module:BACKEND"`."""
 
-_BUILT_IN: Mapping[str, str] = MappingProxyType({"vectors": "mho.deploy.vector_files:BACKEND"})
+_BUILT_IN: Mapping[str, str] = MappingProxyType(
+    {"c": "mho.deploy.c_backend:BACKEND", "vectors": "mho.deploy.vector_files:BACKEND"}
+)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,350 @@
+/* Operations of the digital unit on float32, each step rounded; sums by the fixed tree of mho.arithmetic. */
+#include "mho_internal.h"
+
+/* A walk over the elements of up to three operands, row-major. */
+typedef struct walk {
+    uint32_t rank, operands, sizes[MHO_MAX_RANK], place[MHO_MAX_RANK];
+    int32_t strides[3][MHO_MAX_RANK];
+    int64_t at[3];
+} walk;
+
+static uint32_t begin(const mho_machine *m, uint32_t *at, uint32_t operands, walk *w) {
+    uint32_t axis, k, steps = 1;
+    w->rank = mho_word(m, *at);
+    w->operands = operands;
+    for (axis = 0; axis < w->rank; axis++) {
+        w->sizes[axis] = mho_word(m, *at + 1 + axis);
+        w->place[axis] = 0;
+        steps *= w->sizes[axis];
+        for (k = 0; k < operands; k++) {
+            w->strides[k][axis] = mho_signed_word(m, *at + 1 + (1 + k) * w->rank + axis);
+        }
+    }
+    for (k = 0; k < 3; k++) {
+        w->at[k] = 0;
+    }
+    *at += 1 + (1 + operands) * w->rank;
+    return steps;
+}
+
+static void step(walk *w) {
+    uint32_t axis, k;
+    for (axis = w->rank; axis-- > 0;) {
+        if (++w->place[axis] < w->sizes[axis]) {
+            for (k = 0; k < w->operands; k++) {
+                w->at[k] += w->strides[k][axis];
+            }
+            return;
+        }
+        for (k = 0; k < w->operands; k++) {
+            w->at[k] -= (int64_t)w->strides[k][axis] * (int64_t)(w->sizes[axis] - 1U);
+        }
+        w->place[axis] = 0;
+    }
+}
+
+static mho_operand next_operand(const mho_machine *m, uint32_t *at) { return mho_find(m, mho_word(m, (*at)++)); }
+
+/* Combines values by the tree in which the upper half is added to the lower until one is left. Values come in the order
+   of reversed bits, so that a stack of one value a level suffices. */
+typedef struct tree {
+    float values[32];
+    uint32_t is_there, bits, size, turn;
+    int is_sum;
+} tree;
+
+static void tree_begin(tree *t, uint32_t size, int is_sum) {
+    t->size = size;
+    t->bits = 0;
+    while (t->bits < 31 && (1U << t->bits) < size) {
+        t->bits++;
+    }
+    t->is_there = 0;
+    t->turn = 0;
+    t->is_sum = is_sum;
+}
+
+/* Which element comes next; at least `size`: none, pass anything. */
+static uint32_t tree_index(const tree *t) {
+    uint32_t index = 0, bit;
+    for (bit = 0; bit < t->bits; bit++) {
+        index |= (t->turn >> bit & 1U) << (t->bits - 1 - bit);
+    }
+    return index;
+}
+
+static int tree_is_done(const tree *t) { return t->turn >> t->bits != 0; }
+
+static void tree_add(tree *t, float value, int is_there) {
+    uint32_t level = 0, turn = t->turn++;
+    while (turn & 1U) { /* the partner came before, one level below */
+        const int has_partner = (t->is_there >> level & 1U) != 0;
+        if (has_partner && is_there) {
+            value = t->is_sum ? t->values[level] + value : mho_maximum(t->values[level], value);
+        } else if (has_partner) {
+            value = t->values[level];
+            is_there = 1;
+        }
+        turn >>= 1;
+        level++;
+    }
+    t->values[level] = value;
+    t->is_there = (t->is_there & ~(1U << level)) | (uint32_t)(is_there != 0) << level;
+}
+
+static float tree_result(const tree *t) { return t->values[t->bits]; }
+
+static void unary(const mho_machine *m, uint32_t at) {
+    const uint32_t function = mho_word(m, at++);
+    const mho_operand out = next_operand(m, &at), in = next_operand(m, &at);
+    const uint32_t count = mho_word(m, at++);
+    uint32_t p[4], i;
+    for (i = 0; i < 4; i++) {
+        p[i] = mho_word(m, at + i);
+    }
+    for (i = 0; i < count; i++) {
+        mho_store_f32(out.writable, i, mho_apply_unary(function, mho_take_float(&in, i), p));
+    }
+}
+
+static void binary(const mho_machine *m, uint32_t at) {
+    const uint32_t function = mho_word(m, at++);
+    const mho_operand out = next_operand(m, &at), a = next_operand(m, &at), b = next_operand(m, &at);
+    const uint32_t reference = mho_word(m, at++);
+    mho_operand mask = a;
+    walk w;
+    uint32_t steps, i;
+    if (reference != MHO_NONE) {
+        mask = mho_find(m, reference);
+    }
+    steps = begin(m, &at, 3, &w);
+    for (i = 0; i < steps; i++, step(&w)) {
+        const float x = mho_take_float(&a, (uint32_t)w.at[0]), y = mho_take_float(&b, (uint32_t)w.at[1]);
+        float result;
+        switch (function) {
+        case FN_ADD: result = x + y; break;
+        case FN_SUB: result = x - y; break;
+        case FN_MUL: result = x * y; break;
+        case FN_DIV: result = x / y; break;
+        case FN_MINIMUM: result = -mho_maximum(-x, -y); break;
+        case FN_MAXIMUM: result = mho_maximum(x, y); break;
+        case FN_PRELU: result = x < 0.0f ? x * y : x; break;
+        default: result = mho_take_one(&mask, (uint32_t)w.at[2]) ? x : y; break;
+        }
+        mho_store_f32(out.writable, i, result);
+    }
+}
+
+static void copy(const mho_operand *out, uint32_t to, const mho_operand *in, uint32_t from) {
+    const uint32_t bytes = mho_element_bytes(in->element);
+    if (in->writable) {
+        memmove(out->writable + (size_t)to * bytes, in->data + (size_t)from * bytes, bytes);
+    } else if (in->element == MHO_F32) {
+        mho_store_f32(out->writable, to, mho_take_float(in, from));
+    } else {
+        mho_put(out, to, mho_take_one(in, from));
+    }
+}
+
+static void move(const mho_machine *m, uint32_t at) {
+    const mho_operand out = next_operand(m, &at), in = next_operand(m, &at);
+    const uint32_t to = mho_word(m, at), from = mho_word(m, at + 1);
+    walk w;
+    uint32_t steps, i;
+    at += 2;
+    steps = begin(m, &at, 2, &w);
+    for (i = 0; i < steps; i++, step(&w)) {
+        copy(&out, (uint32_t)(to + w.at[1]), &in, (uint32_t)(from + w.at[0]));
+    }
+}
+
+static void fill(const mho_machine *m, uint32_t at) {
+    const mho_operand out = next_operand(m, &at);
+    const float value = mho_float_of(mho_word(m, at));
+    uint32_t i;
+    for (i = 0; i < out.count; i++) {
+        mho_store_f32(out.writable, i, value);
+    }
+}
+
+static void gather(const mho_machine *m, uint32_t at) {
+    const mho_operand out = next_operand(m, &at), in = next_operand(m, &at), indices = next_operand(m, &at);
+    const uint32_t outer = mho_word(m, at), size = mho_word(m, at + 1), inner = mho_word(m, at + 2);
+    const uint32_t count = mho_word(m, at + 3);
+    uint32_t o, i, k, to = 0;
+    for (o = 0; o < outer; o++) {
+        for (i = 0; i < count; i++) {
+            const uint32_t from = (o * size + (uint32_t)mho_take_one(&indices, i)) * inner;
+            for (k = 0; k < inner; k++) {
+                copy(&out, to++, &in, from + k);
+            }
+        }
+    }
+}
+
+static void reduce(const mho_machine *m, uint32_t at) {
+    const uint32_t function = mho_word(m, at++);
+    const mho_operand out = next_operand(m, &at), in = next_operand(m, &at);
+    walk outer, inner;
+    const uint32_t steps = begin(m, &at, 1, &outer), size = begin(m, &at, 1, &inner);
+    uint32_t i, axis;
+    for (i = 0; i < steps; i++, step(&outer)) {
+        tree t;
+        float result;
+        tree_begin(&t, size, function != FN_MAX);
+        while (!tree_is_done(&t)) {
+            uint32_t index = tree_index(&t);
+            const int is_there = index < size;
+            int64_t from = outer.at[0];
+            for (axis = inner.rank; is_there && axis-- > 0;) {
+                from += (int64_t)(index % inner.sizes[axis]) * inner.strides[0][axis];
+                index /= inner.sizes[axis];
+            }
+            tree_add(&t, is_there ? mho_take_float(&in, (uint32_t)from) : 0.0f, is_there);
+        }
+        result = tree_result(&t);
+        mho_store_f32(out.writable, i, function == FN_MEAN ? result / (float)size : result);
+    }
+}
+
+static void pool(const mho_machine *m, uint32_t at) {
+    const uint32_t is_average = mho_word(m, at++);
+    const mho_operand out = next_operand(m, &at), in = next_operand(m, &at);
+    uint32_t planes, size[2], made[2], kernel[2], strides[2], pads[2], dilations[2], k, plane, y, x, to = 0;
+    int32_t low[2], high[2];
+    planes = mho_word(m, at++);
+    for (k = 0; k < 2; k++) {
+        size[k] = mho_word(m, at + k), made[k] = mho_word(m, at + 2 + k), kernel[k] = mho_word(m, at + 4 + k);
+        strides[k] = mho_word(m, at + 6 + k), pads[k] = mho_word(m, at + 8 + k), dilations[k] = mho_word(m, at + 10 + k);
+        low[k] = mho_signed_word(m, at + 12 + k), high[k] = mho_signed_word(m, at + 14 + k);
+    }
+    for (plane = 0; plane < planes; plane++) {
+        for (y = 0; y < made[0]; y++) {
+            for (x = 0; x < made[1]; x++) {
+                const uint32_t taps = kernel[0] * kernel[1];
+                uint32_t inside[2] = {0, 0}, index;
+                float result;
+                tree t;
+                const int64_t top = (int64_t)y * strides[0] - pads[0], left = (int64_t)x * strides[1] - pads[1];
+                tree_begin(&t, taps, (int)is_average);
+                while (!tree_is_done(&t)) {
+                    index = tree_index(&t);
+                    if (index >= taps) {
+                        tree_add(&t, 0.0f, 0);
+                    } else {
+                        const int64_t row = top + (int64_t)(index / kernel[1]) * dilations[0];
+                        const int64_t col = left + (int64_t)(index % kernel[1]) * dilations[1];
+                        const int is_inside = row >= 0 && row < (int64_t)size[0] && col >= 0 && col < (int64_t)size[1];
+                        const float value =
+                            is_inside ? mho_take_float(&in, (plane * size[0] + (uint32_t)row) * size[1] + (uint32_t)col)
+                            : is_average ? 0.0f
+                                         : mho_float_of(0xff800000U);
+                        tree_add(&t, value, 1);
+                    }
+                }
+                result = tree_result(&t);
+                if (is_average) {
+                    for (k = 0; k < kernel[0]; k++) {
+                        const int64_t row = top + (int64_t)k * dilations[0];
+                        inside[0] += row >= low[0] && row < high[0];
+                    }
+                    for (k = 0; k < kernel[1]; k++) {
+                        const int64_t col = left + (int64_t)k * dilations[1];
+                        inside[1] += col >= low[1] && col < high[1];
+                    }
+                    result = result / ((float)inside[0] * (float)inside[1]);
+                }
+                mho_store_f32(out.writable, to++, result);
+            }
+        }
+    }
+}
+
+static void softmax(const mho_machine *m, uint32_t at) {
+    const uint32_t is_log = mho_word(m, at++);
+    const mho_operand out = next_operand(m, &at), in = next_operand(m, &at);
+    const uint32_t outer = mho_word(m, at), size = mho_word(m, at + 1), inner = mho_word(m, at + 2);
+    uint32_t o, k, i;
+    for (o = 0; o < outer; o++) {
+        for (k = 0; k < inner; k++) {
+            const uint32_t first = o * size * inner + k;
+            float largest = mho_take_float(&in, first), total;
+            tree t;
+            for (i = 1; i < size; i++) {
+                largest = mho_maximum(largest, mho_take_float(&in, first + i * inner));
+            }
+            for (i = 0; i < size; i++) {
+                const float below = mho_take_float(&in, first + i * inner) - largest;
+                mho_store_f32(out.writable, first + i * inner, is_log ? below : mho_exp(below));
+            }
+            tree_begin(&t, size, 1);
+            while (!tree_is_done(&t)) {
+                const uint32_t index = tree_index(&t);
+                const float value = index < size ? mho_load_f32(out.data, first + index * inner) : 0.0f;
+                tree_add(&t, is_log ? mho_exp(value) : value, index < size);
+            }
+            total = is_log ? mho_log(tree_result(&t)) : tree_result(&t);
+            for (i = 0; i < size; i++) {
+                const float value = mho_load_f32(out.data, first + i * inner);
+                mho_store_f32(out.writable, first + i * inner, is_log ? value - total : value / total);
+            }
+        }
+    }
+}
+
+static float mean_of(const mho_operand *values, uint32_t first, uint32_t size, int squares) {
+    tree t;
+    tree_begin(&t, size, 1);
+    while (!tree_is_done(&t)) {
+        const uint32_t index = tree_index(&t);
+        const float value = index < size ? mho_take_float(values, first + index) : 0.0f;
+        tree_add(&t, squares ? value * value : value, index < size);
+    }
+    return tree_result(&t) / (float)size;
+}
+
+static void layer_norm(const mho_machine *m, uint32_t at) {
+    const mho_operand out = next_operand(m, &at), in = next_operand(m, &at), scale = next_operand(m, &at);
+    const uint32_t reference = mho_word(m, at++);
+    const mho_operand bias = reference == MHO_NONE ? scale : mho_find(m, reference);
+    const float epsilon = mho_float_of(mho_word(m, at));
+    const uint32_t outer = mho_word(m, at + 1), size = mho_word(m, at + 2), walk_at = at + 3;
+    uint32_t o, i;
+    for (o = 0; o < outer; o++) {
+        const uint32_t first = o * size;
+        const float mean = mean_of(&in, first, size, 0);
+        float variance, root;
+        walk w;
+        for (i = 0; i < size; i++) {
+            mho_store_f32(out.writable, first + i, mho_take_float(&in, first + i) - mean);
+        }
+        variance = mean_of(&out, first, size, 1);
+        root = mho_sqrt(variance + epsilon);
+        at = walk_at;
+        begin(m, &at, 2, &w);
+        for (i = 0; i < size; i++, step(&w)) {
+            float result = mho_load_f32(out.data, first + i) / root;
+            result = result * mho_take_float(&scale, (uint32_t)w.at[0]);
+            if (reference != MHO_NONE) {
+                result = result + mho_take_float(&bias, (uint32_t)w.at[1]);
+            }
+            mho_store_f32(out.writable, first + i, result);
+        }
+    }
+}
+
+mho_status mho_run_digital(mho_machine *machine, uint32_t opcode, uint32_t at) {
+    switch (opcode) {
+    case OP_UNARY: unary(machine, at); break;
+    case OP_BINARY: binary(machine, at); break;
+    case OP_MOVE: move(machine, at); break;
+    case OP_FILL: fill(machine, at); break;
+    case OP_GATHER: gather(machine, at); break;
+    case OP_REDUCE: reduce(machine, at); break;
+    case OP_POOL: pool(machine, at); break;
+    case OP_SOFTMAX: softmax(machine, at); break;
+    case OP_LAYER_NORM: layer_norm(machine, at); break;
+    default: return MHO_E_CODE;
+    }
+    return MHO_OK;
+}

@@ -1,0 +1,81 @@
+"""The C runtime gives the bits of the integer reference: any network, hardware, mapping and regime, every operation."""
+
+from dataclasses import replace
+
+import numpy as np
+from accelerators import accelerators, make_accelerator
+from bits import assert_same_bits
+from c_runtime import run_in_c
+from chip_programs import random_chip_network, random_schedule
+from examples import examples
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from operation_cases import CASES, cases_inputs, cases_network
+from random_networks import choosers, networks, random_inputs
+from reload_programs import random_reload
+from small_programs import grid
+
+from mho.arithmetic.operations import OPERATIONS
+from mho.deploy.digital import LOWERED
+from mho.errors import MappingError
+from mho.mapping.layer_mapping import MappingModel
+from mho.network.graph import LayerQuantization, Node, TensorInfo
+from mho.network.reference import run_quantized
+from mho.program.lowering import compile_network, compile_schedule
+
+RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+DIGITAL = [case for case in CASES if not OPERATIONS[case.op].is_mvm and case.op in LOWERED]
+
+
+def check_bits(network, program, samples):
+    inputs = random_inputs(network, samples)
+    assert_same_bits(run_in_c(program, inputs), run_quantized(network, inputs))
+
+
+@settings(max_examples=examples(24), **RELAXED)
+@given(networks(), accelerators(), st.sampled_from(MappingModel))
+def test_a_program_of_one_crossbar_runs_in_c_as_the_reference_does(network, accelerator, model):
+    check_bits(network, compile_network(network, accelerator, model=model), 2)
+
+
+@settings(max_examples=examples(8), **RELAXED)
+@given(choosers())
+def test_so_does_one_whose_tiles_stay(chooser):
+    network = random_chip_network(chooser)
+    try:
+        schedule = random_schedule(chooser, network)
+    except MappingError:
+        assume(False)
+    check_bits(network, compile_schedule(network, schedule), 2)
+
+
+@settings(max_examples=examples(5), **RELAXED)
+@given(choosers())
+def test_so_does_one_whose_tiles_take_turns(chooser):
+    try:
+        network, _, program = random_reload(chooser)
+    except MappingError:
+        assume(False)
+    check_bits(network, program, 2)
+
+
+def test_every_digital_operation_gives_the_bits_of_the_reference():
+    network = cases_network(DIGITAL)
+    layer = Node(
+        "layer", "linear", ("z", "w"), "product", {}, LayerQuantization(grid(4, signed=True), grid(4, signed=True))
+    )
+    network = replace(
+        network,
+        inputs=(*network.inputs, TensorInfo("z", (1, 3))),
+        outputs=(*network.outputs, TensorInfo("product", (1, 2))),
+        nodes=(*network.nodes, layer),
+        constants={**network.constants, "w": np.array([[1, -7, 3], [0, 2, 5]], np.int8)},
+        shapes={**network.shapes, "z": (1, 3), "product": (1, 2)},
+    )
+    inputs = {**cases_inputs(DIGITAL, 3), "z": np.float32([[[0.3, -0.2, 0.9]]] * 3)}
+    for name in inputs:  # zeros of both signs, and what functions send to their limits
+        flat = inputs[name].reshape(3, -1)
+        flat[:, :: max(1, flat.shape[1] // 5)] *= np.float32(0)
+        flat[2] *= np.float32(40) if "exp" not in name else np.float32(1)
+    program = compile_network(network, make_accelerator(8, 8, 2, 2))
+    assert_same_bits(run_in_c(program, inputs), run_quantized(network, inputs))

@@ -1,0 +1,81 @@
+"""The C runtime as a library of this process: many programs run in one build."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mho.deploy.image import build_image
+from mho.program.program import Program
+from mho.simulation.samples import check_inputs, present_outputs
+
+SOURCES = Path(__file__).parents[2] / "src/mho/deploy/c/runtime"
+WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror", "-ffp-contract=off")
+
+
+class RuntimeFailure(Exception):
+    """The runtime returned another code than MHO_OK."""
+
+
+@functools.cache
+def load_runtime() -> ctypes.CDLL:
+    """Compile the runtime once in this process; skip the test where there is no compiler."""
+    compiler = shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        pytest.skip("no C compiler: apt-get install gcc")
+    with tempfile.TemporaryDirectory() as folder:
+        library = Path(folder) / "libmho.so"
+        files = sorted(map(str, SOURCES.glob("mho_*.c")))
+        subprocess.run([compiler, *WARNINGS, "-O1", "-shared", "-fPIC", "-o", library, *files], check=True)
+        return ctypes.CDLL(str(library))
+
+
+def check(status: int) -> None:
+    if status:
+        text = load_runtime().mho_status_text
+        text.restype = ctypes.c_char_p
+        raise RuntimeFailure(f"{status}: {text(status).decode()}")
+
+
+def load_image(content: bytes) -> ctypes.Array:
+    """Return a machine that has loaded an image."""
+    machine = ctypes.create_string_buffer(1 << 16)
+    image = ctypes.create_string_buffer(content, len(content))
+    machine.image = image
+    check(load_runtime().mho_load(machine, image, ctypes.c_size_t(len(content))))
+    return machine
+
+
+def run_in_c(program: Program, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Run a program on samples in the C runtime, with its reference hardware."""
+    library, image, arrays = load_runtime(), build_image(program), check_inputs(program, inputs)
+    machine = load_image(image.content)
+    arena = ctypes.create_string_buffer(max(1, image.memory.size))
+    check(library.mho_start(machine, arena, ctypes.c_size_t(image.memory.size)))
+    samples = len(next(iter(arrays.values())))
+    outputs = {name: np.empty((samples, *program.buffers[name].shape), np.float32) for name in program.outputs}
+    for sample in range(samples):
+        for number, name in enumerate(program.inputs):
+            one = np.ascontiguousarray(arrays[name][sample])
+            check(
+                library.mho_set_input(machine, number, one.ctypes.data_as(ctypes.c_void_p), ctypes.c_size_t(one.size))
+            )
+        check(library.mho_run(machine))
+        for number, name in enumerate(program.outputs):
+            one = outputs[name][sample]
+            made = np.empty(one.shape, np.float32)
+            check(
+                library.mho_get_output(
+                    machine, number, made.ctypes.data_as(ctypes.c_void_p), ctypes.c_size_t(made.size)
+                )
+            )
+            outputs[name][sample] = made
+    return present_outputs(program, outputs)

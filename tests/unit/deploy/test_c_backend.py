@@ -1,0 +1,60 @@
+"""`mho deploy --target c` writes a project that builds without warnings, tests itself, and notices a wrong bit."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_programs import compile_small, conv_network
+
+import mho
+from mho.deploy.image import build_image
+from mho.deploy.image_format import CONSTANT_FIELDS, HEADER_FIELDS, pack_format
+
+WARNINGS = "-Wall -Wextra -Wpedantic -Wconversion -Werror"
+needs_compiler = pytest.mark.skipif(not shutil.which("gcc"), reason="no C compiler: apt-get install gcc make")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    program, folder = compile_small(conv_network()), tmp_path_factory.mktemp("deployed") / "project"
+    inputs = np.random.default_rng(3).standard_normal((3, *program.buffers["x"].shape)).astype(np.float32)
+    emitted = mho.emit(program, "c", folder, inputs=inputs)
+    assert "3 samples" in emitted.lines[-1]
+    assert (folder / "program/program.img").read_bytes() == build_image(program).content
+    return folder
+
+
+def make(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = ["make", "-C", str(project), "OPTIMIZE=-O1", f"CFLAGS={WARNINGS}", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@needs_compiler
+def test_a_project_tests_itself(project):
+    done = make(project, "test")
+    assert done.returncode == 0, done.stdout + done.stderr
+    vectors = project / "test/vectors.c"
+    text = vectors.read_text()
+    first = text.index("{", text.index("mho_test_outputs")) + 2
+    vectors.write_text(text[:first] + "0x7f7fffff," + text[text.index(",", first) + 1 :])
+    assert make(project, "test").returncode != 0
+    vectors.write_text(text)
+
+
+def test_the_header_of_an_image_says_where_its_parts_are():
+    program = compile_small(conv_network())
+    image = build_image(program)
+    values = pack_format(HEADER_FIELDS).unpack_from(image.content)
+    header = dict(zip((name for name, _, _ in HEADER_FIELDS), values, strict=True))
+    assert header["file_bytes"] == len(image.content)
+    assert header["arena_bytes"] == image.memory.size <= 1.1 * image.memory.arena.lower_bound
+    entry = pack_format(CONSTANT_FIELDS)
+    for number in range(header["constants"]):
+        *_, at = entry.unpack_from(image.content, header["constants_at"] + number * entry.size)
+        assert header["names_at"] < at <= len(image.content)
+    names = image.content[header["names_at"] : header["names_at"] + header["names_bytes"]].split(b"\0")
+    assert {"conv", "x", "y"} <= {name.decode() for name in names}
