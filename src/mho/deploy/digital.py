@@ -243,6 +243,12 @@ def _gather(item: Digital, names: References) -> list[Call]:
     return [_call(form.GATHER, *operands, outer, shape[axis], inner, count)]
 
 
+def _embed(item: Digital, names: References) -> list[Call]:
+    rows, *row = names.shape(item.inputs[1])
+    operands = [names.reference(name) for name in (item.output, *item.inputs)]
+    return [_call(form.EMBED, *operands, rows, math.prod(row))]
+
+
 def _reduce(item: Digital, names: References) -> list[Call]:
     shape, axes = names.shape(item.inputs[0]), sorted(_ints(item, "axes"))
     strides, kept = _strides(shape), [axis for axis in range(len(shape)) if axis not in axes]
@@ -323,7 +329,7 @@ LOWERED: Mapping[str, Callable[[Digital, References], list[Call]]] = {
         name: _with(name)
         for name in (
             "relu", "hard_swish", "neg", "abs", "reciprocal", "softsign", "sqrt", "exp", "log", "erf", "sigmoid",
-            "silu", "tanh", "softplus", "mish",
+            "silu", "tanh", "softplus", "mish", "is_nan", "floor", "ceil", "round", "sign", "sin", "cos",
         )
     },
     **{name: _with(name, "alpha") for name in ("leaky_relu", "thresholded_relu")},
@@ -333,7 +339,7 @@ LOWERED: Mapping[str, Callable[[Digital, References], list[Call]]] = {
     "clip": _clip, "gelu": _gelu, "cast": _cast, "fake_quantize": _fake_quantize, "pow": _power,
     **dict.fromkeys(form.BINARY_FUNCTIONS, _binary),
     "reshape": _reshape, "transpose": _transpose, "expand": _expand, "slice": _slice, "resize_nearest": _resize,
-    "concat": _concat, "pad": _pad, "gather": _gather,
+    "concat": _concat, "pad": _pad, "gather": _gather, "embed": _embed,
     **dict.fromkeys(form.REDUCE_FUNCTIONS, _reduce),
     "max_pool": _pool, "average_pool": _pool, "softmax": _softmax, "log_softmax": _softmax,
     "layer_norm": _layer_norm, "batch_norm": _batch_norm,

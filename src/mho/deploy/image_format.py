@@ -100,14 +100,15 @@ OPCODES: Final = {
 }
 """Of every instruction but `Digital`, which becomes one or several operations below."""
 
-UNARY, BINARY, MOVE, FILL, GATHER, REDUCE, POOL, SOFTMAX, LAYER_NORM = range(32, 41)
+UNARY, BINARY, MOVE, FILL, GATHER, REDUCE, POOL, SOFTMAX, LAYER_NORM, EMBED = range(32, 42)
 
 UNARY_FUNCTIONS: Final = (
     "relu", "clip", "leaky_relu", "thresholded_relu", "hard_sigmoid", "hard_swish", "neg", "abs", "reciprocal",
     "softsign", "sqrt", "cast_float16", "cast_bfloat16", "fake_quantize", "exp", "log", "erf", "sigmoid", "silu",
     "tanh", "gelu", "gelu_tanh", "elu", "celu", "selu", "softplus", "mish", "whole_power", "large_power", "power",
+    "is_nan", "floor", "ceil", "round", "sign", "sin", "cos",
 )  # fmt: skip
-BINARY_FUNCTIONS: Final = ("add", "sub", "mul", "div", "minimum", "maximum", "prelu", "where")
+BINARY_FUNCTIONS: Final = ("add", "sub", "mul", "div", "minimum", "maximum", "prelu", "where", "equal", "less", "less_or_equal")
 REDUCE_FUNCTIONS: Final = ("reduce_sum", "reduce_mean", "reduce_max")
 
 CONSTANT_REFERENCE: Final = 0x80000000

@@ -25,7 +25,8 @@ typedef enum mho_status {
     MHO_E_STATE = 11,    /* run before it is loaded and started */
     MHO_E_NAN = 12,      /* a layer quantizes a number that is none */
     MHO_E_HARDWARE = 13, /* the hardware cannot do what is asked: see mho_hw_status */
-    MHO_E_ENVIRONMENT = 14 /* floating point is not that of IEEE 754 */
+    MHO_E_ENVIRONMENT = 14, /* floating point is not that of IEEE 754 */
+    MHO_E_INDEX = 15        /* an index outside of its table */
 } mho_status;
 
 /* One entry of a table, decoded. */

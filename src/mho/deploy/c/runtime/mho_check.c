@@ -456,9 +456,9 @@ static void check_binary(reader *r) {
     counts[0] = a.count, counts[1] = b.count, counts[2] = MHO_NONE;
     require(r, function < FN_BINARY_COUNT, MHO_E_OPERAND);
     if (function == FN_WHERE) {
-        mho_operand mask = take_whole_constant(r);
+        const mho_operand mask = take_operand(r);
         counts[2] = mask.count;
-        require(r, mask.element == MHO_U8, MHO_E_OPERAND);
+        require(r, mask.rows == 0 && (mask.element == MHO_U8 || mask.element == MHO_F32), MHO_E_OPERAND);
     } else {
         require(r, take(r) == MHO_NONE, MHO_E_OPERAND);
     }
@@ -483,6 +483,13 @@ static void check_gather(reader *r) {
     require_range(r, all_range(r, &indices), 0, (int64_t)size - 1);
     require(r, multiply(r, multiply(r, outer, size), inner) == in.count, MHO_E_ADDRESS);
     require(r, multiply(r, multiply(r, outer, count), inner) == out.count, MHO_E_ADDRESS);
+}
+
+static void check_embed(reader *r) {
+    const mho_operand out = take_floats(r, 1), in = take_floats(r, 0), table = take_floats(r, 0);
+    const uint32_t rows = take(r), width = take(r);
+    require(r, rows >= 1 && rows <= 1U << 24, MHO_E_OPERAND);
+    require(r, multiply(r, rows, width) == table.count && multiply(r, in.count, width) == out.count, MHO_E_ADDRESS);
 }
 
 /* The largest step of a walk over one operand, whose strides are not negative. */
@@ -591,6 +598,7 @@ static void check_digital(reader *r, uint32_t opcode) {
         take(r);
         break;
     case OP_GATHER: check_gather(r); break;
+    case OP_EMBED: check_embed(r); break;
     case OP_REDUCE: check_reduce(r); break;
     case OP_POOL: check_pool(r); break;
     case OP_SOFTMAX: check_softmax(r); break;

@@ -129,7 +129,16 @@ static void binary(const mho_machine *m, uint32_t at) {
         case FN_MINIMUM: result = -mho_maximum(-x, -y); break;
         case FN_MAXIMUM: result = mho_maximum(x, y); break;
         case FN_PRELU: result = x < 0.0f ? x * y : x; break;
-        default: result = mho_take_one(&mask, (uint32_t)w.at[2]) ? x : y; break;
+        case FN_EQUAL: result = x == y ? 1.0f : 0.0f; break;
+        case FN_LESS: result = x < y ? 1.0f : 0.0f; break;
+        case FN_LESS_OR_EQUAL: result = x <= y ? 1.0f : 0.0f; break;
+        default:
+            if (mask.element == MHO_F32) {
+                result = mho_take_float(&mask, (uint32_t)w.at[2]) != 0.0f ? x : y;
+            } else {
+                result = mho_take_one(&mask, (uint32_t)w.at[2]) ? x : y;
+            }
+            break;
         }
         mho_store_f32(out.writable, i, result);
     }
@@ -180,6 +189,28 @@ static void gather(const mho_machine *m, uint32_t at) {
             }
         }
     }
+}
+
+static mho_status embed(const mho_machine *m, uint32_t at) {
+    const mho_operand out = next_operand(m, &at), in = next_operand(m, &at), table = next_operand(m, &at);
+    const uint32_t rows = mho_word(m, at), width = mho_word(m, at + 1);
+    uint32_t i, k;
+    for (i = 0; i < in.count; i++) {
+        const float index = mho_take_float(&in, i);
+        int64_t row;
+        if (!(index >= -(float)rows && index < (float)rows)) {
+            return MHO_E_INDEX;
+        }
+        row = (int64_t)index;
+        if ((float)row != index) {
+            return MHO_E_INDEX;
+        }
+        row += row < 0 ? (int64_t)rows : 0;
+        for (k = 0; k < width; k++) {
+            copy(&out, i * width + k, &table, (uint32_t)row * width + k);
+        }
+    }
+    return MHO_OK;
 }
 
 static void reduce(const mho_machine *m, uint32_t at) {
@@ -340,6 +371,7 @@ mho_status mho_run_digital(mho_machine *machine, uint32_t opcode, uint32_t at) {
     case OP_MOVE: move(machine, at); break;
     case OP_FILL: fill(machine, at); break;
     case OP_GATHER: gather(machine, at); break;
+    case OP_EMBED: return embed(machine, at);
     case OP_REDUCE: reduce(machine, at); break;
     case OP_POOL: pool(machine, at); break;
     case OP_SOFTMAX: softmax(machine, at); break;

@@ -266,7 +266,8 @@ const char *mho_status_text(mho_status status) {
         "ok", "truncated image", "not an image", "image of a later version", "damaged image (checksum)",
         "impossible table", "impossible instruction", "impossible operand", "address outside of its buffer",
         "larger than mho_config.h allows", "impossible argument", "not loaded or not started",
-        "NaN is to be quantized", "hardware error", "floating point is not IEEE 754's"
+        "NaN is to be quantized", "hardware error", "floating point is not IEEE 754's",
+        "index outside of its table"
     };
     return (uint32_t)status < sizeof texts / sizeof *texts ? texts[status] : "unknown status";
 }

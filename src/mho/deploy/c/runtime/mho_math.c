@@ -26,6 +26,19 @@ static double round64(double v) { /* |v| < 2^51 */
     return copy_sign(shifted - 6755399441055744.0, v);
 }
 
+/* Of |v| >= 2^51: halves are left below 2^52, nothing beyond. */
+static double round_large(double v) {
+    const double size = absolute(v);
+    if (size < 4503599627370496.0) {
+        return copy_sign((size + 4503599627370496.0) - 4503599627370496.0, v);
+    }
+    return v;
+}
+/* v modulo 4, of a whole |v| >= 2^53: even; from 2^54 on a multiple of 4. */
+static uint32_t quarter_of(double v) {
+    return absolute(v) < 18014398509481984.0 && ((int64_t)(v * 0.5) & 1) ? 2U : 0U;
+}
+
 static double horner(double x, const double *coefficients, uint32_t count) {
     double total = coefficients[0];
     uint32_t i;
@@ -129,6 +142,35 @@ static double softplus64(double x) {
 static double mish64(double x) {
     const double y = exp64(x != x ? x : x > 40.0 ? 40.0 : x), z = y * (y + 2.0);
     return x * (z / (z + 2.0));
+}
+
+/* sin(x + quarters * pi / 2) */
+static double sin64(double x, double quarters) {
+    const double angle = x * TWO_OVER_PI;
+    const double turns = absolute(angle) < 2251799813685248.0 ? round64(angle) : round_large(angle);
+    const double rest = ((x - turns * HALF_PI[0]) - turns * HALF_PI[1]) - turns * HALF_PI[2], square = rest * rest;
+    const double all = turns + quarters;
+    const uint32_t quadrant = absolute(all) < 9007199254740992.0 ? (uint32_t)((uint64_t)(int64_t)all & 3U) : quarter_of(all);
+    const double value = quadrant & 1U ? horner(square, COS_COEFFICIENTS, 10) : rest * horner(square, SIN_COEFFICIENTS, 10);
+    return quadrant >= 2U ? -value : value;
+}
+
+/* To a whole number below (-1), above (1), or the nearest (0), which has the sign of v. */
+static float to_whole(float v, int direction) {
+    float whole;
+    if (!(v > -8388608.0f && v < 8388608.0f)) {
+        return v;
+    }
+    if (direction == 0) {
+        return (float)round64((double)v);
+    }
+    whole = (float)(int32_t)v;
+    if (direction < 0 && whole > v) {
+        whole = whole - 1.0f;
+    } else if (direction > 0 && whole < v) {
+        whole = whole + 1.0f;
+    }
+    return mho_float_of((mho_bits_of(whole) & 0x7fffffffU) | (mho_bits_of(v) & 0x80000000U));
 }
 
 static double whole_power64(double x, int32_t exponent) {
@@ -295,6 +337,13 @@ float mho_apply_unary(uint32_t function, float x, const uint32_t *p) {
     case FN_LARGE_POWER:
         e = exp64(take_double(p) * log64(absolute(v)));
         return (float)(p[2] ? copy_sign(e, v) : e);
-    default: return (float)exp64(take_double(p) * log64(v));
+    case FN_POWER: return (float)exp64(take_double(p) * log64(v));
+    case FN_IS_NAN: return x != x ? 1.0f : 0.0f;
+    case FN_FLOOR: return to_whole(x, -1);
+    case FN_CEIL: return to_whole(x, 1);
+    case FN_ROUND: return to_whole(x, 0);
+    case FN_SIGN: return x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : 0.0f;
+    case FN_SIN: return (float)sin64(v, 0.0);
+    default: return (float)sin64(v, 1.0);
     }
 }
