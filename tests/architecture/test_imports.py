@@ -75,7 +75,6 @@ CLI_BELOW = {
     "scheduling.gantt scheduling.schedule simulation.chip_gantt simulation.plan_timing simulation.reloaded_timing "
     "simulation.timing simulation.zero_slices",
     "reads a program that is then passed on": "program.container",
-    "backends that are listed": "deploy.backends",
     "samples with labels": "evaluation.samples simulation.samples",
     "how a chip differs from exact integers, which is printed": "evaluation.chip simulation.analog "
     "simulation.analog_faults simulation.channel_corrections simulation.chip_origin",

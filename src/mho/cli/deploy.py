@@ -8,44 +8,35 @@ from typing import Annotated
 import typer
 
 import mho
-from mho.cli.chip import Samples
-from mho.deploy.backends import backend_names, find_backend
+from mho.cli.chip import ProgramArgument, Samples
 from mho.errors import ConfigError
 from mho.program.container import read_program
 from mho.terminal import echo
 
 DirectoryOption = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="DIR", help="A new or empty folder, which is filled.")
+    Path, typer.Option("--output", "-o", metavar="DIR", help="Where to write: a new or empty folder.")
 ]
-TargetOption = Annotated[str, typer.Option(metavar="NAME", help="Backend; --list shows all.")]
+TargetOption = Annotated[str, typer.Option(metavar="NAME", help="Backend: c, vectors, or one of another package.")]
 InputsOption = Annotated[
     Path | None, typer.Option(metavar="X.npz", help="Samples to store, with the outputs that are right for them.")
 ]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the backend; several times.")
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the backend, where it has some.")
 ]
-ListOption = Annotated[bool, typer.Option("--list", help="List backends and their options.")]
-OptionalProgram = Annotated[Path | None, typer.Argument(metavar="P.mho", help="A program of `mho compile`.")]
 
 
 def deploy(
-    program: OptionalProgram = None,
-    directory: DirectoryOption = None,
+    program: ProgramArgument,
+    directory: DirectoryOption,
     target: TargetOption = "c",
     inputs: InputsOption = None,
     set_options: SetOption = None,
-    list_backends: ListOption = False,
 ) -> None:
     """Write a program for something outside of mho: as C for a processor beside the crossbars, or as a backend does.
 
     The target `c` makes a C99 project that runs the program on a simulated crossbar, or on yours through ten
     functions. With --inputs, its `make test` compares every bit of the outputs with those of `mho simulate`.
     """
-    if list_backends:
-        _list_backends()
-        return
-    if program is None or directory is None:
-        raise ConfigError("nothing to deploy", expected="mho deploy P.mho -o DIR", hint="--list shows the backends")
     loaded, samples = read_program(program), None
     if inputs is not None:
         found = Samples.read(inputs, loaded)
@@ -65,11 +56,3 @@ def _read_options(given: list[str]) -> dict[str, str]:
             raise ConfigError(f"--set {text}", expected="KEY=VALUE, each key once")
         options[key] = value
     return options
-
-
-def _list_backends() -> None:
-    for name in backend_names():
-        backend = find_backend(name)
-        echo(f"{name}  {backend.summary}")
-        for option, meaning in backend.options.items():
-            echo(f"  {option}  {meaning}")

@@ -108,7 +108,19 @@ UNARY_FUNCTIONS: Final = (
     "tanh", "gelu", "gelu_tanh", "elu", "celu", "selu", "softplus", "mish", "whole_power", "large_power", "power",
     "is_nan", "floor", "ceil", "round", "sign", "sin", "cos",
 )  # fmt: skip
-BINARY_FUNCTIONS: Final = ("add", "sub", "mul", "div", "minimum", "maximum", "prelu", "where", "equal", "less", "less_or_equal")
+BINARY_FUNCTIONS: Final = (
+    "add",
+    "sub",
+    "mul",
+    "div",
+    "minimum",
+    "maximum",
+    "prelu",
+    "where",
+    "equal",
+    "less",
+    "less_or_equal",
+)
 REDUCE_FUNCTIONS: Final = ("reduce_sum", "reduce_mean", "reduce_max")
 
 CONSTANT_REFERENCE: Final = 0x80000000
