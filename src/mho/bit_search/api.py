@@ -44,6 +44,7 @@ from mho.quantization.calibration import calibrate
 from mho.quantization.devices import Devices
 from mho.quantization.effort import Effort
 from mho.quantization.qat import TrainableNetwork
+from mho.quantization.shared_widths import SharedWidths, train_shared
 from mho.quantization.training_options import TrainingOptions
 
 if TYPE_CHECKING:
@@ -131,6 +132,9 @@ class SearchOptions:
             they count into the budget. Without them the best policy is often the luckiest of many. None: 4, but at most
             a tenth of the budget, where candidates are trained; else 0.
         stop_hopeless: end trainings halfway that are no better than guessing.
+        shared_training: one training for all policies, before the search; candidates are then only calibrated
+            (`mho.quantization.shared_widths`). Without `training`. It takes a while, and starts over after an
+            interruption.
         effort: of the calibration of each candidate, as `mho.quantize` has it; "good" takes seconds to minutes each.
         devices: where candidates are trained and evaluated, such as ``mho.quantization.devices.find_devices("cuda")``;
             each process has one. None: on the processor.
@@ -153,6 +157,7 @@ class SearchOptions:
     repeats: int | None = None
     stop_hopeless: bool = False
     effort: Effort = "fast"
+    shared_training: TrainingOptions | None = None
     devices: Devices | None = None
 
     def __post_init__(self) -> None:
@@ -227,7 +232,7 @@ def search(
     workers.check(options.batch)
     hardware, least = as_accelerator(accelerator), parse_objective(objective)
     space = _derive_space(network, hardware, method, least, options)
-    evaluator = _make_evaluator(network, data, hardware, training, seed, options)
+    evaluator = _make_evaluator(network, data, hardware, training, seed, options, space)
     log, given = EvaluationLog(log_path, evaluator.problem), _read_given(options, evaluator, space)
     limits = options.limits(budget, allowed_drop, least, is_trained=training is not None)
     with open_measurer(workers, options.storage, space, evaluator, log, options.batch) as measurer:
@@ -267,6 +272,7 @@ def _make_evaluator(
     training: TrainingOptions | None,
     seed: int,
     options: SearchOptions,
+    space: SearchSpace,
 ) -> QatEvaluator:
     if find_normalization(network):
         dataset = dataset.unnormalized()
@@ -276,7 +282,17 @@ def _make_evaluator(
         network_evaluator = choose_evaluators(
             options.accuracy_of, chips, hardware, dataset.calibration, mapping=MappingModel(options.mapping), seed=seed
         ).candidates  # fmt: skip
-    table = calibrate(trainable, torch.from_numpy(dataset.calibration.inputs(slice(None))))
+    inputs = torch.from_numpy(dataset.calibration.inputs(slice(None)))
+    table = calibrate(trainable, inputs)
+    if (shared := options.shared_training) is not None:
+        if training is not None:
+            raise ConfigError("training and shared_training", where="mho.search", expected="one of them")
+        widths = SharedWidths({layer.name: layer.choices for layer in space.layers})
+        teacher = trainable.network if shared.distillation else None
+        train_shared(
+            trainable, table, widths, dataset.train, shared, torch.Generator().manual_seed(seed), teacher=teacher
+        )
+        table = calibrate(trainable, inputs)
     return QatEvaluator(
         trainable, table, dataset.train, dataset.calibration, dataset.validation, training, seed=seed,
         network_evaluator=network_evaluator, stops_hopeless=options.stop_hopeless,

@@ -139,6 +139,7 @@ class QatEvaluator:
         own = self._devices.own()
         place(trainable, own.names[0], own.precision)
         self._float_state = self._copy_state()
+        self._teacher = trainable.to_network() if options is not None and options.distillation else None
         self._problem = {
             **self._given,
             "network": _hash_tensors(self._float_state),
@@ -234,7 +235,7 @@ class QatEvaluator:
             generator = torch.Generator().manual_seed(self.seed_for(policy))
             test = ChanceLevelTest(int(self._train.labels.max()) + 1) if self._stops else None
             try:
-                train(self._runnable, self._train, self._options, generator, on_progress=test)
+                train(self._runnable, self._train, self._options, generator, on_progress=test, teacher=self._teacher)
             except TrainingError as error:
                 return Measurement(None, None, error.what)
             except StoppedTrainingError as stop:

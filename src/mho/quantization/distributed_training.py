@@ -36,6 +36,8 @@ def train_on(
     checkpoint: Path | None = None,
     on_progress: ProgressCallback | None = None,
     noise: ArrayNoise | None = None,
+    *,
+    teacher: Network | None = None,
 ) -> TrainingResult:
     """Train `module` in place on `devices`; it is on the processor before and after.
 
@@ -44,7 +46,7 @@ def train_on(
     Args:
         devices: where. Of several of one processor, each process has its share of this one's threads.
         module: as `mho.quantization.training.train` takes it; a `TrainableNetwork`, not compiled, for several devices.
-        split, options, generator, checkpoint, on_progress, noise: these and errors are those of `train`.
+        split, options, generator, checkpoint, on_progress, noise, teacher: these and errors are those of `train`.
 
     Raises:
         ConfigError: batches cannot be divided evenly.
@@ -59,7 +61,7 @@ def train_on(
         )
     if len(devices.names) == 1:
         with placed(original, devices.names[0], devices.precision):
-            return train(module, split, options, generator, checkpoint, on_progress, noise)
+            return train(module, split, options, generator, checkpoint, on_progress, noise, teacher=teacher)
     if not isinstance(module, TrainableNetwork):
         raise UnsupportedOperationError(
             f"{type(module).__name__} on several devices", where="training", expected="a TrainableNetwork, not compiled"
@@ -70,7 +72,9 @@ def train_on(
     threads = max(1, before // group.count) if devices.names[0] == "cpu" else before
     with tempfile.TemporaryDirectory(prefix="mho-training-") as folder:
         module.save(Path(folder) / _STATE)
-        job = _Job(devices, module.network, Path(folder), split, options, generator.get_state(), checkpoint, threads)
+        job = _Job(
+            devices, module.network, Path(folder), split, options, generator.get_state(), checkpoint, threads, teacher
+        )
         torch.set_num_threads(threads)
         try:
             with (
@@ -79,7 +83,10 @@ def train_on(
                 join_group(group, torch.device(devices.names[0]), job.rendezvous),
             ):
                 return _watch(
-                    helpers, lambda: train(module, split, options, generator, checkpoint, on_progress, group=group)
+                    helpers,
+                    lambda: train(
+                        module, split, options, generator, checkpoint, on_progress, group=group, teacher=teacher
+                    ),
                 )
         finally:
             torch.set_num_threads(before)
@@ -97,6 +104,7 @@ class _Job:
     generator_state: torch.Tensor
     checkpoint: Path | None
     threads: int
+    teacher: Network | None
 
     @property
     def rendezvous(self) -> Path:
@@ -155,4 +163,4 @@ def _train_beside(job: _Job, rank: int) -> None:
     generator.set_state(job.generator_state)
     device, group = job.devices.names[rank], ProcessGroup(rank, len(job.devices.names))
     with placed(module, device, job.devices.precision), join_group(group, torch.device(device), job.rendezvous):
-        train(module, job.split, job.options, generator, job.checkpoint, group=group)
+        train(module, job.split, job.options, generator, job.checkpoint, group=group, teacher=job.teacher)

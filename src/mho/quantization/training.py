@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from mho.data.dataset import Split, hint_of_labels
 from mho.errors import DataError, TrainingError
+from mho.network.graph import Network
 from mho.quantization.array_noise import ArrayNoise
 from mho.quantization.batches import (
     ordered_batches,
@@ -31,6 +32,7 @@ from mho.quantization.bias_correction import clear_corrections
 from mho.quantization.checkpoints import Checkpoint, EpochResult
 from mho.quantization.compilation import unwrap
 from mho.quantization.devices import device_of
+from mho.quantization.distillation import Teacher, find_teacher
 from mho.quantization.modules import fix_norms
 from mho.quantization.optimizers import Optimizers
 from mho.quantization.process_group import ProcessGroup
@@ -95,6 +97,8 @@ def train(
     noise: ArrayNoise | None = None,
     *,
     group: ProcessGroup | None = None,
+    teacher: Network | None = None,
+    before_step: Callable[[torch.Generator], None] | None = None,
 ) -> TrainingResult:
     """Train `module` in place, on the device that it is on.
 
@@ -112,11 +116,14 @@ def train(
             `TrainableNetwork` with the policy that was mapped, not compiled. Evaluation does not use them.
         group: the processes that train the same network together, each on its samples of every batch; see
             `mho.quantization.distributed_training.train_on`.
+        teacher: the float network whose answers are learned, where `options.distillation` is above 0.
+        before_step: called before every step, with `generator`; may give the network other widths.
 
     Raises:
         TrainingError: the loss became NaN or infinite.
         DataError: labels or logits do not fit.
         ConfigError, InputFileError: the checkpoint is of another training, or torn.
+        ConfigError: distillation without a teacher, or a teacher without distillation.
         PolicyError, UnsupportedOperationError: the noise is of other layers or widths, or not for this network.
     """
     original = unwrap(module)
@@ -133,7 +140,10 @@ def train(
     module.train()
     try:
         with group.distribute(module) as runnable, contextlib.nullcontext() if noise is None else noise.on(module):
-            trainer = _Trainer(runnable, split, options, generator, optimizers, on_progress, noise, group, steps, total)
+            trainer = _Trainer(
+                runnable, split, options, generator, optimizers, on_progress, noise, group, steps, total,
+                find_teacher(teacher, options, device_of(original)), before_step,
+            )  # fmt: skip
             while trainer.steps < total:
                 history.append(trainer.run_epoch(len(history) + 1))
                 saved.write(trainer.steps, history)
@@ -197,6 +207,8 @@ class _Trainer:
     group: ProcessGroup
     steps: int
     total: int
+    teacher: Teacher | None = None
+    before_step: Callable[[torch.Generator], None] | None = None
 
     def __post_init__(self) -> None:
         self._started, self._steps_before = time.perf_counter(), self.steps
@@ -214,6 +226,8 @@ class _Trainer:
             fix_norms(unwrap(self.module), step >= self._first_fixed)
             if self.noise is not None:
                 self.noise.redraw(self.generator)
+            if self.before_step is not None:
+                self.before_step(self.generator)
             loss, correct, count = self._step(epoch, step, inputs, labels, is_first=step == first)
             means.add(loss, correct, count)
             self.steps = step + 1
@@ -233,6 +247,8 @@ class _Trainer:
         if is_first:
             _check_logits(logits, labels)
         loss = functional.cross_entropy(logits, labels, label_smoothing=self.options.label_smoothing)
+        if self.teacher is not None:
+            loss = self.teacher.mix(loss, inputs, logits)
         value, correct = self.group.average(loss.item(), _count_correct(logits, labels))
         if not math.isfinite(value):
             raise TrainingError(

@@ -32,6 +32,8 @@ class TrainingOptions:
         fixed_norm_share: 0..1, share of the steps, the last ones, in which batch normalizations of a `TrainableNetwork`
             use their running statistics and keep them, as the finished network does. Batch statistics hide what is
             common to a batch, such as the errors of one chip.
+        distillation: 0..1, share of the loss that is the divergence from a teacher's answers instead of the loss on
+            labels.
     """
 
     epochs: int | None = None
@@ -46,6 +48,7 @@ class TrainingOptions:
     augmentation: str = "none"
     scale_learning_rate: float = 1e-3
     fixed_norm_share: float = 0.0
+    distillation: float = 0.0
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -61,8 +64,9 @@ class TrainingOptions:
                 raise ConfigError(f"{key} is {value}", where="training", expected="0 or more")
         if not 0 <= self.label_smoothing < 1:
             raise ConfigError(f"label_smoothing is {self.label_smoothing}", where="training", expected="0..1, below 1")
-        if not 0 <= self.fixed_norm_share <= 1:
-            raise ConfigError(f"fixed_norm_share is {self.fixed_norm_share}", where="training", expected="0..1")
+        for key in ("fixed_norm_share", "distillation"):
+            if not 0 <= getattr(self, key) <= 1:
+                raise ConfigError(f"{key} is {getattr(self, key)}", where="training", expected="0..1")
         for key, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("augmentation", AUGMENTATIONS)):
             if getattr(self, key) not in known:
                 raise ConfigError(f"{key} is {getattr(self, key)!r}", where="training", expected=" or ".join(known))

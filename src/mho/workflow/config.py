@@ -114,6 +114,10 @@ class EvaluationSettings(FrozenModel):
 
     training: TrainingSettings | None = None
     """Short quantization-aware training of each candidate; left out: post-training quantization only."""
+    shared_training: TrainingSettings | None = None
+    """One training for all policies before the search: in every step each layer has other widths. Candidates then start
+    from it and are calibrated only; full trainings start from the float network. Batch normalizations keep their
+    statistics and steps are calibrated: `fixed_norm_share` and `scale_learning_rate` do not count."""
     stages: tuple[Annotated[int, Field(ge=0, le=MAX_COUNT)], ...] = ()
     """Shorter trainings that candidates of a batch go through first, in steps, ascending; 0: only calibrated."""
     promote: float = Field(default=0.5, gt=0, lt=1)
@@ -133,6 +137,8 @@ class EvaluationSettings(FrozenModel):
 
     @model_validator(mode="after")
     def _fits_together(self) -> EvaluationSettings:
+        if self.training is not None and self.shared_training is not None:
+            raise ValueError("training and shared_training: candidates are trained one by one or all at once; give one")
         if self.training is None and (self.stages or self.repeats):
             raise ValueError("stages and repeats need a training: candidates that are only calibrated have neither")
         if list(self.stages) != sorted(set(self.stages)):
@@ -150,7 +156,13 @@ class EvaluationSettings(FrozenModel):
         content = handler(self)
         if not self.stages:
             content.pop("promote", None)
-        defaults = {"stages": [], "stop_hopeless": False, "accuracy_of": "auto", "effort": "fast"}
+        defaults: dict[str, Any] = {
+            "shared_training": None,
+            "stages": [],
+            "stop_hopeless": False,
+            "accuracy_of": "auto",
+            "effort": "fast",
+        }
         return {key: value for key, value in content.items() if key not in defaults or value != defaults[key]}
 
 
@@ -249,6 +261,8 @@ class RunConfig(FrozenModel):
             raise ValueError("network.weights: an ONNX file has its own weights")
         if not self.network.has_weights and self.float_training is None:
             raise ValueError("the network has no weights: add [float_training] or network.weights")
+        if self.float_training is not None and self.float_training.distillation:
+            raise ValueError("float_training.distillation: the float network itself is the teacher; leave it out")
         return self
 
     @property

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from mho.quantization.qat import TrainableNetwork
+    from mho.quantization.training import ProgressCallback, TrainingProgress
     from mho.quantization.training_options import TrainingOptions
 
 COMPILING_PAYS_MACS = 6e11
@@ -155,6 +156,18 @@ def compiled(module: TrainableNetwork, material: Material, images: float) -> tup
     return runnable, [note] if note else []
 
 
+def epochs_reporter(report: Report) -> ProgressCallback:
+    """Return what a training calls after every step, to report where it is."""
+
+    def show(progress: TrainingProgress) -> None:
+        report(
+            progress.step / progress.steps,
+            f"epoch {progress.epoch} of {progress.epochs}, loss {progress.loss:.3f}",
+        )
+
+    return show
+
+
 def train_with_progress(
     module: TrainableNetwork,
     material: Material,
@@ -165,18 +178,13 @@ def train_with_progress(
 ) -> tuple[list[dict[str, float]], list[str]]:
     """Train `module` in place, going on from `checkpoint` where there is one.
 
+    The network that it was made from is its teacher, where the settings want one.
+
     Returns:
         Loss after each epoch, and notes for the reader of the report.
     """
     from mho.models.runtime import torch_generator
     from mho.quantization.distributed_training import train_on
-    from mho.quantization.training import TrainingProgress
-
-    def show(progress: TrainingProgress) -> None:
-        report(
-            progress.step / progress.steps,
-            f"epoch {progress.epoch} of {progress.epochs}, loss {progress.loss:.3f}",
-        )
 
     report(0.0, "starting")
     is_specified = isinstance(settings, QatSettings) and settings.specified_noise is not None
@@ -194,7 +202,10 @@ def train_with_progress(
     devices = material.devices
     if arrays is not None and arrays.layers:
         devices = Devices(devices.names[:1], devices.precision)
-    result = train_on(devices, runnable, split, options, torch_generator(seed), checkpoint, show, arrays)
+    result = train_on(
+        devices, runnable, split, options, torch_generator(seed), checkpoint, epochs_reporter(report), arrays,
+        teacher=module.network if options.distillation else None,
+    )  # fmt: skip
     if failure := getattr(runnable, "note", ""):  # a compiled module tells when it turned out not to compile
         notes.append(str(failure))
     per_epoch = max(1, len(split) // settings.batch_size)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mho.bit_search.runner import SearchResult
     from mho.workflow.config import RunConfig
 
-STAGES = ("network", "float", "calibration")
+STAGES = ("network", "float", "calibration", "shared")
 
 
 @dataclass(frozen=True)

@@ -29,12 +29,14 @@ class Prepared:
 
     Attributes:
         effort: that calibration puts into finished networks.
+        shared: the network that was trained for all policies, with its calibration, where candidates start from one.
     """
 
     material: Material
     float_network: StageResult
     calibration: StageResult
     effort: Effort = "fast"
+    shared: StageResult | None = None
 
     @property
     def effort_ingredients(self) -> dict[str, str]:
@@ -111,6 +113,9 @@ class Prepared:
         """
         from mho.bit_search.qat_evaluator import QatEvaluator
 
+        if self.shared is not None:
+            start = replace(self, float_network=self.shared, calibration=self.shared, shared=None)
+            return start.make_evaluator(settings, policies, seed)
         material, training = self.material, settings.training
         module = self.trainable()
         images = 0.0 if training is None else policies * training_work(training, material)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -40,6 +40,7 @@ from mho.workflow.sampled_chips import count_samples, read_chips
 from mho.workflow.search_execution import SearchExecution
 from mho.workflow.search_failure import FailedSearch
 from mho.workflow.search_stage import Search, make_options, make_space, read_screening
+from mho.workflow.shared_stage import TrainShared
 from mho.workflow.stage import Stage, StageRunner
 
 RESULT_FILE, PAGE_FILE, CONFIG_FILE = "result.json", "report.html", "config.json"
@@ -178,6 +179,7 @@ def estimate_work(config: RunConfig, material: Material) -> dict[str, float]:
     if chips is not None and config.evaluation.accuracy_of != "exact":
         measured *= ARRAY_WORK
     trained = 0.0 if candidate is None else QAT_WORK * training_work(candidate, material)
+    shared = config.evaluation.shared_training
     qat = QAT_WORK * training_work(config.qat, material)
     images = config.simulation.executor_images
     tested = len(material.dataset.test) if images == "all" else images
@@ -186,6 +188,7 @@ def estimate_work(config: RunConfig, material: Material) -> dict[str, float]:
         "network": 500.0,
         "float": 0.0 if config.float_training is None else training_work(config.float_training, material),
         "calibration": 1000.0,
+        "shared": 0.0 if shared is None else QAT_WORK * training_work(shared, material),
         "reference": qat if config.reference == "best" else 0.0,
         "search": config.search.budget * (measured + trained),
         "found": qat,
@@ -226,14 +229,18 @@ def prepare(config: RunConfig, material: Material, get: Callable[[Stage], StageR
     check_noise(network.folder / NETWORK_FILE, config.qat, material.accelerator, material.mapping)
     float_network = get(TrainFloat(material, network, config.float_training, seed, config.network.has_weights))
     prepared = Prepared(material, float_network, get(Calibrate(material, float_network)), config.calibration.effort)
-    if not is_bound_open(prepared, config.evaluation):
-        return network, prepared
     search = config.search
-    choice = ChooseMapping(
-        prepared, tuple(network.figures["layers"]), config.evaluation, SearchObjective(search.objective),
-        search.allowed_drop, seed,
-    )  # fmt: skip
-    return network, choice.apply(get(choice).figures)
+    if is_bound_open(prepared, config.evaluation):
+        choice = ChooseMapping(
+            prepared, tuple(network.figures["layers"]), config.evaluation, SearchObjective(search.objective),
+            search.allowed_drop, seed,
+        )  # fmt: skip
+        prepared = choice.apply(get(choice).figures)
+    if (training := config.evaluation.shared_training) is not None:
+        space = make_space(network.folder / NETWORK_FILE, search, prepared.material)
+        choices = {layer.name: layer.choices for layer in space.layers}
+        prepared = replace(prepared, shared=get(TrainShared(prepared, choices, training, seed)))
+    return network, prepared
 
 
 def _search(chain: Chain, search: Search, reference: StageResult) -> StageResult:

@@ -27,7 +27,7 @@ from mho.workflow.search_stage import Search
 from mho.workflow.search_start import AGENT_FILE
 from mho.workflow.stage import StageRunner
 
-STAGES = ("network", "float", "calibration", "search")
+STAGES = ("network", "float", "calibration", "shared", "search")
 
 
 @dataclass(frozen=True)

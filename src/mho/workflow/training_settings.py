@@ -36,6 +36,8 @@ class TrainingSettings(FrozenModel):
     """Highest learning rate of quantization steps, relative to their size."""
     fixed_norm_share: float = Field(default=0.0, ge=0, le=1)
     """Share of the steps, the last ones, in which batch normalizations use their running statistics and keep them."""
+    distillation: float = Field(default=0.0, ge=0, le=1)
+    """Share of the loss that is the divergence from the float network's answers instead of the loss on labels."""
     images: Count | None = None
     """Use only so many training samples (the first of the shuffled ones)."""
 

@@ -275,3 +275,27 @@ def test_training_images_that_are_not_trained_on_are_not_sent(network, dataset):
     assert len(recipe.train) == 1
     policy = Policy.uniform(trainable.network.layer_names, BitWidths(3, 4))
     assert recipe.make().evaluate(policy) == calibrated_only.evaluate(policy)
+
+
+def test_a_search_trains_once_for_all_candidates_or_each_but_not_both(network, dataset):
+    training = TrainingOptions(steps=3, batch_size=32, learning_rate=0.01)
+    once = SearchOptions(shared_training=dataclasses.replace(training, distillation=0.5))
+    found = search(network, dataset, "pelke2026-4bit", budget=3, method="random", options=once)
+    plain = search(network, dataset, "pelke2026-4bit", budget=3, method="random")
+    assert {record.fidelity for record in found.records} == {"post-training quantization"}
+    assert found.reference.score != plain.reference.score, "candidates start from other weights"
+    with pytest.raises(ConfigError, match="shared_training"):
+        search(network, dataset, "pelke2026-4bit", budget=3, method="random", training=training, options=once)
+
+
+def test_candidates_may_learn_from_the_float_network(network, dataset):
+    def score(share):
+        trainable = TrainableNetwork(network)
+        table = calibrate(trainable, torch.from_numpy(dataset.calibration.inputs(slice(None))))
+        options = TrainingOptions(steps=4, batch_size=32, learning_rate=0.05, distillation=share)
+        evaluator = QatEvaluator(
+            trainable, table, dataset.train, dataset.calibration, dataset.validation, options, seed=1
+        )
+        return evaluator.evaluate(Policy.uniform(network.layer_names, BitWidths(3, 3))).score
+
+    assert score(0.0) != score(0.9)
