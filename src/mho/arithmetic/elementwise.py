@@ -35,8 +35,8 @@ def _elementwise(name: str, *, non_negative: Callable[[Use, Sequence[bool]], boo
     return Operation(name=name, kernels="elementwise", non_negative=non_negative, is_elementwise=True, **rules)
 
 
-def _binary(name: str, non_negative: Callable[[Use, Sequence[bool]], bool], onnx: str) -> Operation:
-    return _elementwise(name, non_negative=non_negative, onnx=onnx, operands=(2, 2))
+def _binary(name: str, non_negative: Callable[[Use, Sequence[bool]], bool], onnx: str, **facts: Any) -> Operation:
+    return _elementwise(name, non_negative=non_negative, onnx=onnx, operands=(2, 2), **facts)
 
 
 def _alpha(default: float) -> dict[str, Attribute]:
@@ -87,9 +87,9 @@ def _by_attribute(key: str, holds: Callable[[float], bool]) -> Callable[[Use, Se
 
 
 OPERATIONS = (
-    _elementwise("relu", non_negative=always, onnx="Relu"),
+    _elementwise("relu", non_negative=always, onnx="Relu", takes_integers=True),
     _elementwise(
-        "clip", non_negative=_clip_sign, onnx="Clip",
+        "clip", non_negative=_clip_sign, onnx="Clip", takes_integers=True,
         attributes={key: Attribute("float", is_operand=True) for key in ("min", "max")},
     ),
     _elementwise(
@@ -142,8 +142,8 @@ OPERATIONS = (
     _binary("sub", unknown, "Sub"),
     _binary("mul", _product_sign, "Mul"),
     _binary("div", as_operands, "Div"),
-    _binary("minimum", as_operands, "Min"),
-    _binary("maximum", lambda _, known: any(known), "Max"),
+    _binary("minimum", as_operands, "Min", takes_integers=True),
+    _binary("maximum", lambda _, known: any(known), "Max", takes_integers=True),
     _binary("equal", always, "Equal"),
     _binary("less", always, "Less"),
     _binary("less_or_equal", always, "LessOrEqual"),
@@ -156,7 +156,7 @@ OPERATIONS = (
     _elementwise("cos", non_negative=unknown, onnx="Cos"),
     _elementwise(
         "where", non_negative=lambda _, known: all(known[:2]), operands=(3, 3), required_windows=_where_windows,
-        check_constants=_check_mask,
+        check_constants=_check_mask, takes_integers=True,
     ),
     _elementwise(
         "cast", non_negative=as_operands, attributes={"to": Attribute("text", choices=("float16", "bfloat16"))}

@@ -244,7 +244,7 @@ OPERATIONS = (
     Operation(
         name="pad", kernels="movement", shape=_pad_shape, onnx="Pad",
         attributes={"pads": Attribute("ints", is_operand=True), "value": Attribute("float", is_operand=True)},
-        required_windows=_pad_windows, non_negative=_pad_sign, keeps_samples=_keeps_padded_samples,
+        required_windows=_pad_windows, non_negative=_pad_sign, keeps_samples=_keeps_padded_samples, takes_integers=True,
     ),
     Operation(
         name="resize_nearest", kernels="movement", shape=_resize_shape, attributes={"scales": Attribute("floats")},

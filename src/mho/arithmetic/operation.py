@@ -135,6 +135,10 @@ class Operation:
         check_constants: raises `ShapeError` where an operand that must be a constant is none, or has values that the
             operation cannot take; its arguments are the operands' shapes, which fit, the attributes, and the operands
             that are constants, by number.
+        takes_integers: whether it computes on centred integers of one scale as on other numbers, exactly; movements do,
+            too.
+        is_lowered: whether it stands in networks and programs of integer-only digital units alone, where
+            `mho.network.integer_lowering` puts it: no file of a network has it, and nothing trains it.
         learned: what training learns: names of the operands after the first; () where constants stay as they are.
     """
 
@@ -152,6 +156,8 @@ class Operation:
     moves: bool = False
     scratch: Callable[[Sequence[Shape], Shape, Attributes], Shape] | None = None
     check_constants: ConstantsRule = any_constants
+    takes_integers: bool = False
+    is_lowered: bool = False
     learned: tuple[str, ...] = ()
 
     @cached_property

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from mho.arithmetic import elementwise, movement, normalizations, pooling, products, reductions
+from mho.arithmetic import elementwise, integers, movement, normalizations, pooling, products, reductions
 from mho.arithmetic.attributes import Attributes, Shape
 from mho.arithmetic.operation import Operation
 
-_FAMILIES = (products, elementwise, normalizations, pooling, reductions, movement)
+_FAMILIES = (products, elementwise, normalizations, pooling, reductions, movement, integers)
 
 OPERATIONS: Mapping[str, Operation] = MappingProxyType(
     {operation.name: operation for family in _FAMILIES for operation in family.OPERATIONS}

@@ -23,18 +23,18 @@ def _reduced_windows(use: Use, operands: Sequence[RequiredWindows | None]) -> Re
     return found if use.attributes["keepdims"] else found.squeeze(axes)
 
 
-def _reduction(name: str, onnx: str) -> Operation:
+def _reduction(name: str, onnx: str, *, takes_integers: bool = False) -> Operation:
     return Operation(
         name=name, kernels="reductions", shape=_reduced_shape, onnx=onnx,
         attributes={"axes": Attribute("ints", is_operand=True), "keepdims": Attribute("int", 1)},
         required_windows=_reduced_windows,
         non_negative=as_operands,
-        keeps_samples=lambda use: 0 not in get_ints(use.attributes, "axes"),
+        keeps_samples=lambda use: 0 not in get_ints(use.attributes, "axes"), takes_integers=takes_integers,
     )  # fmt: skip
 
 
 OPERATIONS = (
     _reduction("reduce_mean", "ReduceMean"),
     _reduction("reduce_sum", "ReduceSum"),
-    _reduction("reduce_max", "ReduceMax"),
+    _reduction("reduce_max", "ReduceMax", takes_integers=True),
 )

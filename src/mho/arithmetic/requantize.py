@@ -5,6 +5,8 @@
                  An operand of a layer that holds NaN is refused: no integer stands for it
     dequantize   y = float32(accumulator) * float32(input scale * weight scale), then + bias: each step rounded to
                  float32, never fused
+    requantize   v = clamp(RS(accumulator * multiplier + offset, shift), low, high) in int64, for an integer-only
+                 digital unit (`mho.arithmetic.fixed_point`)
 
 Integers of at most 17 bits are exact in float32, so `quantize` returns float32 tensors of whole numbers and callers
 choose their integer type.
@@ -115,3 +117,39 @@ def dequantize(accumulator: Tensor, multipliers: Tensor, bias: Tensor | None, di
     shape[dim] = -1
     result = result * multipliers.reshape(shape if multipliers.dim() else ())
     return result if bias is None else result + bias.reshape(shape)
+
+
+class SumScaling(Protocol):
+    """What `requantize` takes: `mho.network.graph.Requantization`, or the numbers of a program's instruction."""
+
+    @property
+    def shift(self) -> int:
+        """Of the rounding shift."""
+
+    @property
+    def limit(self) -> int:
+        """What sums are limited to, both ways."""
+
+    @property
+    def low(self) -> int:
+        """Smallest result."""
+
+    @property
+    def high(self) -> int:
+        """Largest result."""
+
+
+def requantize(accumulator: Tensor, multipliers: Tensor, offsets: Tensor, scaling: SumScaling) -> Tensor:
+    """Turn sums into centred integers, whole numbers in float32.
+
+    Args:
+        accumulator: whole numbers, int64, int32 or float64; others, of calibrated ADCs, are rounded half to even first.
+        multipliers, offsets: int64, which broadcast to the accumulator.
+        scaling: shift and limits.
+    """
+    if accumulator.is_floating_point():
+        accumulator = accumulator.to(torch.float64).round()
+    total = accumulator.clamp(-scaling.limit, scaling.limit).to(torch.int64) * multipliers + offsets
+    if scaling.shift:
+        total = (total + (1 << (scaling.shift - 1))) >> scaling.shift
+    return total.clamp_(scaling.low, scaling.high).to(torch.float32)

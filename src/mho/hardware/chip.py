@@ -53,9 +53,33 @@ class Chip(Section):
         return self.crossbars // self.cores
 
 
+class DigitalArithmetic(StrEnum):
+    """What numbers a digital unit computes with between crossbars.
+
+    Attributes:
+        FLOAT32: float32; layers' inputs are quantized from it.
+        INTEGER: integers of at most 64 bits alone: every tensor holds integers on a grid.
+    """
+
+    FLOAT32 = "float32"
+    INTEGER = "integer"
+
+
 class DigitalUnit(Section):
     """The unit that shifts, adds and corrects what the crossbars of a core count."""
 
+    arithmetic: DigitalArithmetic = Field(
+        default=DigitalArithmetic.FLOAT32,
+        description='What it computes with between layers: "float32", or "integer": tensors hold integers alone, which '
+        "are rescaled by 32-bit multipliers and rounding shifts, and functions are tables. Networks are then quantized "
+        "with integer arithmetic.",
+    )
+    activation_bits: StrictInt = Field(
+        default=16,
+        ge=8,
+        le=16,
+        description="Bits that a tensor of integer arithmetic has at most, in whatever buffer it lies.",
+    )
     operation_latency_us: Annotated[Microseconds, *from_zero(MAX_OPERATION_LATENCY_US)] | Literal["ideal"] = Field(
         default=_IDEAL,
         description="Time of one addition or multiply-add, us, lanes shared out (256 lanes at 1 GHz: 0.000004). "

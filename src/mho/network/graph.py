@@ -100,16 +100,39 @@ def quantizer_grid(attributes: Mapping[str, Attribute], *, is_binary: bool = Fal
 
 
 @dataclass(frozen=True, eq=False)
+class Requantization:
+    """From a layer's exact sums to centred integers: clamp(RS(sum * multiplier + offset, shift), low, high).
+
+    Sums are limited to -limit..limit first, which changes nothing where cells and ADCs are ideal. The limits of the
+    numbers: see `mho.arithmetic.fixed_point`.
+
+    Attributes:
+        multipliers: int32, shape () or [outputs].
+        offsets: int64, the same shape.
+        shift, limit, low, high: whole numbers.
+    """
+
+    multipliers: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    shift: int
+    limit: int
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, eq=False)
 class LayerQuantization:
     """How one MVM layer is computed in integers.
 
     The layer's first input is quantized on `input`. The second operand is on `weight`: for `conv` and `linear` the
     node's weight constant already holds the integers (scales per output or one); for `matmul` the second activation is
-    quantized on it (one scale).
+    quantized on it (one scale). Of an integer-only digital unit, `output` says what becomes of the sums, bias included;
+    elsewhere sums become float32.
     """
 
     input: Grid
     weight: Grid
+    output: Requantization | None = None
 
 
 @dataclass(frozen=True, eq=False)

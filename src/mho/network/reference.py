@@ -175,7 +175,14 @@ def _product(a: Integers, b: Integers) -> Integers:
 
 
 def _dequantize(node: Node, quantization: LayerQuantization, sums: Integers, operands: list[Tensor]) -> Tensor:
+    dim = 2 if node.op == "conv" else sums.ndim - 1
+    if (scaling := quantization.output) is not None:
+        shape = [-1 if axis == dim else 1 for axis in range(sums.ndim)]
+        factors, offsets = (
+            torch.from_numpy(np.array(one, np.int64).reshape(shape if one.ndim else ()))
+            for one in (scaling.multipliers, scaling.offsets)
+        )
+        return requantize.requantize(torch.from_numpy(sums), factors, offsets, scaling)
     multipliers = requantize.combined_scales(quantization.input.scales, quantization.weight.scales)
     bias = operands[2] if len(operands) > 2 else None
-    dim = 2 if node.op == "conv" else sums.ndim - 1
     return requantize.dequantize(torch.from_numpy(sums), torch.from_numpy(np.array(multipliers)), bias, dim)

@@ -59,11 +59,17 @@ class Checker:
         buffer = self.program.buffers.get(name)
         if buffer is None or buffer.kind is not kind:
             self.fail(f"{name!r} is no buffer of kind {kind.value}")
-        if kind is not BufferKind.FLOAT and len(buffer.shape) != 1:
+        if not buffer.is_tensor and len(buffer.shape) != 1:
             self.fail(f"{name!r} has shape {buffer.shape}", "one axis")
         if is_read and name not in self.made:
             self.fail(f"{name!r} is read before it is made")
         return buffer
+
+    def tensor(self, name: str, *, is_read: bool) -> Buffer:
+        """Return a buffer that holds a tensor of the digital unit, which must have been made where it is read."""
+        held = self.program.buffers.get(name)
+        kind = held.kind if held is not None and held.is_tensor else BufferKind.FLOAT
+        return self.buffer(name, kind, is_read=is_read)
 
     def constant(self, name: str, rank: int, kinds: str = "iu") -> Any:
         """Return a constant that is not empty, of integers that fit int64 or of float32."""

@@ -33,7 +33,7 @@ from mho.program.instructions import (
     Window,
 )
 from mho.program.layer_content import LayerContent, collect_layers
-from mho.program.program import BufferKind, Program, walk
+from mho.program.program import Program, walk
 from mho.program.schedule import LayerSchedule, Schedule
 from mho.scheduling.chip_layer import ChipLayer
 from mho.scheduling.dependencies import DependencyTable
@@ -303,7 +303,7 @@ def _as_network(program: Program, contents: Mapping[str, LayerContent]) -> Netwo
             nodes.append(_as_node(contents[item.name], constants))
         elif isinstance(item, Digital):
             nodes.append(Node(f"digital {index}", item.op, item.inputs, item.output, item.attributes))
-    shapes = {name: one.shape for name, one in program.buffers.items() if one.kind is BufferKind.FLOAT}
+    shapes = {name: one.shape for name, one in program.buffers.items() if one.is_tensor}
 
     def describe(names: tuple[str, ...]) -> tuple[TensorInfo, ...]:
         return tuple(TensorInfo(name, shapes[name]) for name in names)

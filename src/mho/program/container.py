@@ -128,7 +128,7 @@ def _header(program: Program, table: dict[str, Any]) -> bytes:
         "accelerator": program.accelerator.to_json(),
         "inputs": list(program.inputs),
         "outputs": list(program.outputs),
-        "buffers": {name: [buffer.kind.value, list(buffer.shape)] for name, buffer in program.buffers.items()},
+        "buffers": {name: _buffer_entry(buffer) for name, buffer in program.buffers.items()},
         "constants": table,
         "instructions": encode_instructions(program.instructions),
         "schedule": encode_schedule(program.schedule),
@@ -266,6 +266,14 @@ def _shape(value: Any, where: str) -> tuple[int, ...]:
 
 def _buffer(entry: Any, name: str) -> Buffer:
     kinds: Mapping[str, BufferKind] = {kind.value: kind for kind in BufferKind}
-    if not isinstance(entry, list) or len(entry) != 2 or not isinstance(entry[0], str) or entry[0] not in kinds:
+    if not isinstance(entry, list) or len(entry) < 2 or not isinstance(entry[0], str) or entry[0] not in kinds:
         raise ProgramError("wrong entry", where=f"buffers.{name}", expected=f"[{' | '.join(kinds)}, shape]")
-    return Buffer(kinds[entry[0]], _shape(entry[1], f"buffers.{name}"))
+    kind, limits = kinds[entry[0]], entry[2:]
+    if [type(one) for one in limits] != ([int, int, float] if kind is BufferKind.INTEGERS else []):
+        raise ProgramError("wrong limits", where=f"buffers.{name}", expected="low, high and scale of integers alone")
+    return Buffer(kind, _shape(entry[1], f"buffers.{name}"), *limits)
+
+
+def _buffer_entry(buffer: Buffer) -> list[Any]:
+    limits = [buffer.low, buffer.high, buffer.scale] if buffer.kind is BufferKind.INTEGERS else []
+    return [buffer.kind.value, list(buffer.shape), *limits]

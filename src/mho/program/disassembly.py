@@ -16,11 +16,13 @@ from mho.program.instructions import (
     DigitalProduct,
     Geometry,
     Instruction,
+    LastStep,
     Layer,
     LoadInput,
     Loop,
     Mvm,
     QuantizeInput,
+    Requantize,
     ShiftAdd,
     Span,
     SumInputs,
@@ -303,15 +305,28 @@ def _from(first: int) -> str:
     return f" from {first}" if first else ""
 
 
-def _dequantize(item: Dequantize) -> str:
+def _total(item: LastStep) -> str:
     total = f"{item.accumulators} + {item.correction}"
     if item.sum_factors:
         total += f" + {item.sum_factors} * sum of inputs"
     if item.stored_sums:
         total += f" + {item.stored_factor} * {item.stored_sums}"
-    bias = f" + {item.bias}" if item.bias else ""
+    return total
+
+
+def _layout(item: LastStep) -> str:
     margins = f", margins {list(item.layout.margins)}" if any(item.layout.margins) else ""
-    return f"{item.target} = ({total}) * {item.multiplier}{bias}, sums laid out {list(item.layout.shape)}{margins}"
+    return f"sums laid out {list(item.layout.shape)}{margins}"
+
+
+def _dequantize(item: Dequantize) -> str:
+    bias = f" + {item.bias}" if item.bias else ""
+    return f"{item.target} = ({_total(item)}) * {item.multiplier}{bias}, {_layout(item)}"
+
+
+def _requantize(item: Requantize) -> str:
+    shifted = f"(({_total(item)}) * {item.multiplier} + {item.offset}) >> {item.shift}"
+    return f"{item.target} = {shifted} within {item.low}..{item.high}, {_layout(item)}"
 
 
 _WRITERS: Mapping[type, Callable[[Any], str]] = {
@@ -326,6 +341,7 @@ _WRITERS: Mapping[type, Callable[[Any], str]] = {
     Mvm: lambda item: f"mvm x{item.crossbar}",
     ShiftAdd: _shift_add,
     Dequantize: _dequantize,
+    Requantize: _requantize,
     Loop: lambda item: f"for {item.variable} in 0..{item.count - 1}:",
     Window: lambda _item: "window:",
     Layer: lambda item: f"layer {item.name}: {describe_geometry(item.geometry)}{_adc(item)}",

@@ -8,6 +8,7 @@ holds N copies of each buffer.
 What instructions act on:
 
 - a float buffer holds a tensor of the digital unit, float32, in its per-sample shape;
+- an integers buffer holds the same as whole numbers v, which mean scale * v: of an integer-only digital unit;
 - a codes buffer holds the integers that DACs are fed with, or that are written into cells, flat per sample;
 - an accumulators buffer holds exact integer sums (64 bit), flat per sample;
 - a crossbar holds cells [rows, cols], the drives of its rows and, after `Mvm`, the counts of its columns;
@@ -61,7 +62,11 @@ class Span:
 
 @dataclass(frozen=True)
 class Digital:
-    """The digital unit computes `op` of `mho.arithmetic` in float32. `inputs` name float buffers or constants."""
+    """The digital unit computes `op` of `mho.arithmetic`. `inputs` name buffers or constants.
+
+    Buffers are float32; of an integer-only unit they hold integers, but for what `int_quantize` takes and
+    `int_dequantize` makes.
+    """
 
     op: str
     inputs: tuple[str, ...]
@@ -83,11 +88,12 @@ class Digital:
 
 @dataclass(frozen=True)
 class QuantizeInput:
-    """Quantize the float buffer `source` to integers q, and store the codes q + `offset` from address `start` on.
+    """Quantize the buffer `source` to integers q, and store the codes q + `offset` from address `start` on.
 
     q = clamp(round_half_even(x / scale) + zero_point, qmin, qmax) in float32; where `binary`, q = +1 for x >= 0 and -1
     otherwise. `pads` gives, per axis of the source's shape, how many codes stand before and after; these border codes
-    are zero_point + offset. The result is laid out row-major and flat; every other address of `target` holds 0.
+    are zero_point + offset. The result is laid out row-major and flat; every other address of `target` holds 0. Of an
+    integers buffer, whose numbers are integers of the layer's grid less its zero point, `scale` is 1.
     """
 
     source: str
@@ -260,6 +266,35 @@ class Dequantize:
 
 
 @dataclass(frozen=True)
+class Requantize:
+    """Turn sums into integers, of an integer-only digital unit: v = clamp(RS(t * multiplier + offset, shift)).
+
+    The total is that of `Dequantize`, and so are the fields that it is made of. t is the total (rounded half to even
+    where calibrated ADCs make it no whole number), limited to -limit..limit; RS(x, n) = floor((x + 2^(n - 1)) / 2^n),
+    and x for n = 0; clamp limits to low..high. All of it fits 64 bits. `multiplier` is a constant int32, `offset` (the
+    bias) int64 [groups, channels].
+    """
+
+    accumulators: str
+    target: str
+    layout: AccumulatorLayout
+    correction: str
+    sum_factors: str
+    stored_sums: str
+    stored_factor: int
+    multiplier: str
+    offset: str
+    shift: int
+    limit: int
+    low: int
+    high: int
+
+
+LastStep = Dequantize | Requantize
+"""What every layer ends with."""
+
+
+@dataclass(frozen=True)
 class Loop:
     """Run `body` for variable = 0 .. count - 1. Names of enclosing loops differ."""
 
@@ -304,6 +339,7 @@ Instruction = (
     | Mvm
     | ShiftAdd
     | Dequantize
+    | Requantize
     | Loop
     | Window
     | Layer
@@ -321,6 +357,7 @@ INSTRUCTIONS: tuple[type, ...] = (
     Mvm,
     ShiftAdd,
     Dequantize,
+    Requantize,
     Loop,
     Window,
     Layer,

@@ -13,10 +13,10 @@ from enum import Enum
 from mho.errors import ProgramError
 from mho.program.instructions import (
     ClearAccumulators,
-    Dequantize,
     Digital,
     DigitalProduct,
     Instruction,
+    LastStep,
     Layer,
     LoadInput,
     Loop,
@@ -80,7 +80,7 @@ class LayerContent:
     sums: tuple[DigitalSum, ...]
     products: tuple[DigitalUse, ...]
     tiles: tuple[TileUse, ...]
-    dequantize: Dequantize
+    dequantize: LastStep
     writes: tuple[Write, ...]
     has_nested_writes: bool
     window_loops: Loops | None
@@ -126,7 +126,7 @@ class _Collector:
     sums: list[DigitalSum] = field(default_factory=list)
     products: list[DigitalUse] = field(default_factory=list)
     tiles: list[TileUse] = field(default_factory=list)
-    dequantize: Dequantize | None = None
+    dequantize: LastStep | None = None
     has_begun: bool = False
     writes: list[Write] = field(default_factory=list)
     has_nested_writes: bool = False
@@ -292,12 +292,12 @@ def _holds(write: Write, load: LoadInput, add: ShiftAdd) -> bool:
 
 
 def _collect_once(collector: _Collector, item: Instruction, nest: _Nest) -> None:
-    is_late = collector.has_begun and not isinstance(item, Dequantize)
+    is_late = collector.has_begun and not isinstance(item, LastStep)
     if nest or is_late or isinstance(item, Digital | Layer):
         raise collector.error(f"{type(item).__name__} out of place")
     if isinstance(item, QuantizeInput):
         collector.quantizations.append(item)
     elif isinstance(item, ClearAccumulators):
         collector.cleared.append(item.accumulators)
-    elif isinstance(item, Dequantize):
+    elif isinstance(item, LastStep):
         collector.dequantize = item

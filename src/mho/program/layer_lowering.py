@@ -28,8 +28,10 @@ from mho.program.instructions import (
     Dequantize,
     DigitalProduct,
     Instruction,
+    LastStep,
     Layer,
     QuantizeInput,
+    Requantize,
     SumInputs,
     Window,
 )
@@ -115,7 +117,7 @@ def _lower_body(
             body += lower_tiles(context, accelerator, weights, buffers)
         else:
             body += arrange(list_tiles(context, accelerator, weights, buffers))
-    body.append(_lower_dequantize(context, network, sums, stored_sums))
+    body.append(_lower_last_step(context, network, sums, stored_sums))
     return tuple(body)
 
 
@@ -245,14 +247,36 @@ def _multiply(context: LayerContext, weights: NDArray[Any] | None, buffers: Buff
     )
 
 
-def _lower_dequantize(context: LayerContext, network: Network, sums: str, stored_sums: str) -> Dequantize:
+def _lower_last_step(context: LayerContext, network: Network, sums: str, stored_sums: str) -> LastStep:
     geometry, k = context.geometry, context.code_of_zero
     zero_points = context.weight_zero_points
     correction = geometry.inputs_per_group * k * zero_points
     if not isinstance(geometry, MatmulGeometry):
         weights = network.constants[context.node.inputs[1]].reshape(*zero_points.shape, -1)
         correction = correction - k * weights.sum(axis=-1, dtype=np.int64)
+    factors = ""
+    if context.layout.has_sums:
+        factors = context.constant("sum_factors", -zero_points - context.weight_offset)
+    total: dict[str, Any] = {
+        "accumulators": sums,
+        "target": context.node.output,
+        "layout": context.layout,
+        "correction": context.constant("correction", correction),
+        "sum_factors": factors,
+        "stored_sums": stored_sums,
+        "stored_factor": -k if stored_sums else 0,
+    }
     quantization = context.quantization
+    if (scaling := quantization.output) is not None:
+        channels = zero_points.shape
+        multiplier, offset = (
+            np.ascontiguousarray(np.broadcast_to(one.reshape(channels if one.ndim else (1, 1)), channels))
+            for one in (scaling.multipliers, scaling.offsets)
+        )
+        return Requantize(
+            **total, multiplier=context.constant("multiplier", multiplier), offset=context.constant("offset", offset),
+            shift=scaling.shift, limit=scaling.limit, low=scaling.low, high=scaling.high,
+        )  # fmt: skip
     multipliers = np.float32(quantization.input.scales) * quantization.weight.scales
     multipliers = np.broadcast_to(
         multipliers.reshape(zero_points.shape if multipliers.ndim else (1, 1)), correction.shape
@@ -261,17 +285,4 @@ def _lower_dequantize(context: LayerContext, network: Network, sums: str, stored
     if len(context.node.inputs) > 2:
         values = network.constants[context.node.inputs[2]].astype(np.float32, copy=False)
         bias = context.constant("bias", values.reshape(correction.shape))
-    factors = ""
-    if context.layout.has_sums:
-        factors = context.constant("sum_factors", -zero_points - context.weight_offset)
-    return Dequantize(
-        accumulators=sums,
-        target=context.node.output,
-        layout=context.layout,
-        correction=context.constant("correction", correction),
-        sum_factors=factors,
-        stored_sums=stored_sums,
-        stored_factor=-k if stored_sums else 0,
-        multiplier=context.constant("multiplier", np.ascontiguousarray(multipliers)),
-        bias=bias,
-    )
+    return Dequantize(**total, multiplier=context.constant("multiplier", np.ascontiguousarray(multipliers)), bias=bias)

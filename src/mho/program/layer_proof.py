@@ -15,7 +15,7 @@ import numpy as np
 
 from mho.arithmetic.limits import FLOAT32_LIMIT, FLOAT64_LIMIT, LARGEST_INTEGER
 from mho.program.geometry import ConvGeometry, MatmulGeometry
-from mho.program.instructions import Dequantize, Geometry, QuantizeInput, WriteDynamicTile, WriteTile
+from mho.program.instructions import Geometry, LastStep, QuantizeInput, WriteDynamicTile, WriteTile
 from mho.program.layer_content import LayerContent
 from mho.program.layer_region import LayerRegion
 from mho.program.matrix_recovery import Matrix, assemble, read_cells
@@ -48,7 +48,7 @@ class LayerProduct:
     stored: QuantizeInput | None
     stored_addend: int
     matrix: Matrix | None
-    dequantize: Dequantize
+    dequantize: LastStep
     window: tuple[int, int] | None
 
 

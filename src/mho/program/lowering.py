@@ -9,11 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.errors import MappingError, ProgramError, suggest
+from mho.hardware.chip import DigitalArithmetic
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_mapping import DEFAULT_MODEL, LayerMapping, MappingModel
 from mho.mapping.network_mapping import NetworkMapping, map_layers, naming_layer
+from mho.network.digital_grids import CentredGrid
 from mho.network.graph import Network
 from mho.network.input_normalization import find_normalization
+from mho.network.integer_lowering import IntegerNetwork, lower_to_integers
 from mho.network.layers import MvmLayer, derive_layer_table
 from mho.policy import BitWidths, Policy
 from mho.program.instructions import Digital, Instruction, Layer
@@ -60,10 +63,11 @@ def compile_network(
     require_integers(quantized)
     widths = read_widths(quantized, adc_bits or {})
     mapping = _map(quantized, widths, accelerator, model, batch, mappings or {})
-    lowered = _lower(quantized, accelerator, mapping)
+    computed = lower_digital(quantized, accelerator)
+    lowered = _lower(computed.network, accelerator, mapping)
     layers = join_writes([one.layer for one in lowered], mapping)
     origin = {"mapping": str(model), "batch": batch, **(metadata or {})}
-    return assemble_program(quantized, accelerator, lowered, layers, {}, None, origin)
+    return assemble_program(quantized, computed, accelerator, lowered, layers, {}, None, origin)
 
 
 def compile_schedule(
@@ -95,31 +99,52 @@ def compile_schedule(
         )  # fmt: skip
     if isinstance(schedule, ReloadSchedule):
         return _compile_reload(quantized, schedule, metadata or {})
-    lowered = []
-    for node in quantized.mvm_nodes:
+    lowered, computed = [], lower_digital(quantized, schedule.accelerator)
+    for node in computed.network.mvm_nodes:
         crossbars = schedule.plan.places[node.name][0].crossbars
         with naming_layer(node.name):
             mapping = schedule.mappings[node.name]
-            lowered.append(lower_layer(quantized, node, schedule.accelerator, mapping, crossbars))
+            lowered.append(lower_layer(computed.network, node, schedule.accelerator, mapping, crossbars))
     waits: dict[str, NDArray[Any]] = {}
     layers = tuple(_describe_waits(schedule, work, waits) for work in schedule.graph.layers)
     origin = {"mapping": str(schedule.model), "objective": str(schedule.objective), **(metadata or {})}
     return assemble_program(
-        quantized, schedule.accelerator, lowered, [one.layer for one in lowered], waits, Schedule(layers), origin
-    )
+        quantized, computed, schedule.accelerator, lowered, [one.layer for one in lowered], waits, Schedule(layers),
+        origin,
+    )  # fmt: skip
 
 
 def _compile_reload(quantized: Network, schedule: ReloadSchedule, metadata: Mapping[str, Any]) -> Program:
     """Compile a network whose tiles take turns, in the order of its schedule."""
-    lowering, lowered = TurnLowering(schedule), []
-    for number, node in enumerate(quantized.mvm_nodes):
+    lowering, lowered, computed = TurnLowering(schedule), [], lower_digital(quantized, schedule.accelerator)
+    for number, node in enumerate(computed.network.mvm_nodes):
         with naming_layer(node.name):
-            lowered.append(lowering.lower(quantized, node, number))
+            lowered.append(lowering.lower(computed.network, node, number))
     layers = join_writes([one.layer for one in lowered], schedule.network)
     origin = {"mapping": str(schedule.model), "batch": schedule.batch, **metadata}
     return assemble_program(
-        quantized, schedule.accelerator, lowered, layers, lowering.constants, lowering.schedule, origin
+        quantized, computed, schedule.accelerator, lowered, layers, lowering.constants, lowering.schedule, origin
     )
+
+
+def lower_digital(quantized: Network, accelerator: Accelerator) -> IntegerNetwork:
+    """Return a quantized network as the accelerator's digital unit computes it: as it is, or in integers.
+
+    Raises:
+        UnsupportedOperationError: the unit computes on integers alone, and something has none.
+        MappingError: a tensor has more bits than the unit.
+    """
+    if accelerator.digital.arithmetic is not DigitalArithmetic.INTEGER:
+        return IntegerNetwork(quantized, {})
+    lowered, bits = lower_to_integers(quantized), accelerator.digital.activation_bits
+    for name, grid in lowered.grids.items():
+        if grid.bits > bits:
+            raise MappingError(
+                f"{name!r} holds {grid.low}..{grid.high}, which takes {grid.bits} bits", where=quantized.name,
+                expected=f"at most digital.activation_bits = {bits}",
+                hint=f"quantize with fewer bits (--digital-bits {bits}), or set digital.activation_bits",
+            )  # fmt: skip
+    return lowered
 
 
 def require_integers(network: Network) -> None:
@@ -135,6 +160,7 @@ def require_integers(network: Network) -> None:
 
 def assemble_program(
     quantized: Network,
+    computed: IntegerNetwork,
     accelerator: Accelerator,
     lowered: Sequence[LoweredLayer],
     layers: Iterable[Layer],
@@ -146,6 +172,7 @@ def assemble_program(
 
     Args:
         quantized, accelerator: what runs on what.
+        computed: the same as the accelerator's digital unit computes it, see `lower_digital`.
         lowered: all MVM layers in execution order.
         layers: their regions, which may have been joined since.
         more_constants: beside those of layers.
@@ -156,24 +183,25 @@ def assemble_program(
         ProgramError: two things have the same name.
     """
     regions = iter(layers)
-    buffers = {name: Buffer(BufferKind.FLOAT, shape) for name, shape in quantized.shapes.items()}
+    network = computed.network
+    buffers = {name: _describe_tensor(shape, computed.grids.get(name)) for name, shape in network.shapes.items()}
     constants: dict[str, NDArray[Any]] = dict(more_constants)
     for one in lowered:
         _add(buffers, one.buffers, one.layer.name)
         _add(constants, one.constants, one.layer.name)
     instructions: list[Instruction] = []
-    for node in quantized.nodes:
+    for node in network.nodes:
         if node.is_mvm:
             instructions.append(next(regions))
         else:
-            _add(constants, {name: quantized.constants[name] for name in node.inputs if name in quantized.constants})
+            _add(constants, {name: network.constants[name] for name in node.inputs if name in network.constants})
             instructions.append(Digital(node.op, node.inputs, node.output, node.attributes))
     program = Program(
         name=quantized.name,
         accelerator=accelerator,
         inputs=tuple(tensor.name for tensor in quantized.inputs),
         outputs=tuple(tensor.name for tensor in quantized.outputs),
-        buffers=_used(buffers, quantized),
+        buffers=_used(buffers, network),
         constants=constants,
         instructions=tuple(instructions),
         metadata={**_describe(quantized, lowered), **metadata},
@@ -246,7 +274,13 @@ def _describe(network: Network, lowered: Sequence[LoweredLayer]) -> dict[str, An
 def _used(buffers: dict[str, Buffer], network: Network) -> dict[str, Buffer]:
     """Drop float buffers that nothing makes (tensors that the graph kept the shapes of)."""
     made = {tensor.name for tensor in network.inputs} | {node.output for node in network.nodes}
-    return {name: buffer for name, buffer in buffers.items() if buffer.kind is not BufferKind.FLOAT or name in made}
+    return {name: buffer for name, buffer in buffers.items() if not buffer.is_tensor or name in made}
+
+
+def _describe_tensor(shape: tuple[int, ...], grid: CentredGrid | None) -> Buffer:
+    if grid is None:
+        return Buffer(BufferKind.FLOAT, shape)
+    return Buffer(BufferKind.INTEGERS, shape, grid.low, grid.high, grid.scale)
 
 
 def _describe_waits(schedule: ChipSchedule, work: LayerWork, waits: dict[str, NDArray[Any]]) -> LayerSchedule:

@@ -33,6 +33,8 @@ class BufferKind(StrEnum):
 
     FLOAT = "float32"
     """A tensor of the digital unit."""
+    INTEGERS = "integers"
+    """A tensor of an integer-only digital unit."""
     CODES = "codes"
     """Integers for DACs or cells."""
     ACCUMULATORS = "accumulators"
@@ -41,10 +43,25 @@ class BufferKind(StrEnum):
 
 @dataclass(frozen=True)
 class Buffer:
-    """Memory for one sample: its kind and shape (codes and accumulators are flat)."""
+    """Memory for one sample.
+
+    Attributes:
+        kind: what it holds.
+        shape: codes and accumulators are flat.
+        low, high: of integers: the smallest and the largest.
+        scale: of integers: what a step is worth; value = scale * integer.
+    """
 
     kind: BufferKind
     shape: tuple[int, ...]
+    low: int = 0
+    high: int = 0
+    scale: float = 0.0
+
+    @property
+    def is_tensor(self) -> bool:
+        """Whether it holds a tensor of the digital unit."""
+        return self.kind in (BufferKind.FLOAT, BufferKind.INTEGERS)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -97,7 +114,7 @@ class Program(Tabular):
     @property
     def sample_bytes(self) -> int:
         """Memory of all buffers for one sample: float32, and int64 for codes and sums."""
-        sizes = ((4 if buffer.kind is BufferKind.FLOAT else 8, buffer.shape) for buffer in self.buffers.values())
+        sizes = ((4 if buffer.is_tensor else 8, buffer.shape) for buffer in self.buffers.values())
         return sum(size * math.prod(shape) for size, shape in sizes)
 
     @property

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from mho.arithmetic.fixed_point import LARGEST_MULTIPLIER, LARGEST_OFFSET, LARGEST_PRODUCT, LARGEST_SHIFT
 from mho.arithmetic.limits import FLOAT64_LIMIT, LARGEST_INTEGER
 from mho.arithmetic.operations import OPERATIONS
 from mho.arithmetic.shapes import ShapeError
@@ -29,17 +30,20 @@ from mho.program.instructions import (
     Digital,
     DigitalProduct,
     Instruction,
+    LastStep,
     Layer,
     LoadInput,
     Loop,
     Mvm,
     QuantizeInput,
+    Requantize,
     ShiftAdd,
     SumInputs,
     Window,
     WriteDynamicTile,
     WriteTile,
 )
+from mho.program.integer_checks import check_integers
 from mho.program.layer_content import collect_layers
 from mho.program.layer_proof import LayerProduct, prove_layer
 from mho.program.program import BufferKind, Program, walk
@@ -138,7 +142,7 @@ def _digital(checker: Checker, item: Digital) -> None:
             if constant.dtype.kind == "f" and constant.dtype != np.float32:
                 checker.fail(f"{name!r} is of type {constant.dtype}", "float32")
         else:
-            shapes.append(checker.buffer(name, BufferKind.FLOAT, is_read=True).shape)
+            shapes.append(checker.tensor(name, is_read=True).shape)
     _make(checker, item.output)
     if item.op not in OPERATIONS or OPERATIONS[item.op].is_mvm:
         checker.fail(f"there is no digital operation {item.op!r}")
@@ -156,6 +160,7 @@ def _digital(checker: Checker, item: Digital) -> None:
         checker.fail(f"{item.op} cannot have these constants: {error}")
     if shape != checker.program.buffers[item.output].shape:
         checker.fail(f"{item.op} gives {shape}", f"the shape of {item.output!r}")
+    check_integers(checker, item)
 
 
 def _tuple(value: Any) -> tuple[Any, ...]:
@@ -163,14 +168,16 @@ def _tuple(value: Any) -> tuple[Any, ...]:
 
 
 def _make(checker: Checker, name: str) -> None:
-    checker.buffer(name, BufferKind.FLOAT, is_read=False)
+    checker.tensor(name, is_read=False)
     if name in checker.made:
         checker.fail(f"{name!r} is made twice")
     checker.made.add(name)
 
 
 def _quantize_input(checker: Checker, item: QuantizeInput) -> None:
-    source = checker.buffer(item.source, BufferKind.FLOAT, is_read=True)
+    source = checker.tensor(item.source, is_read=True)
+    if source.kind is BufferKind.INTEGERS and item.scale != 1:
+        checker.fail(f"integers of {item.source!r} are quantized with the scale {item.scale:g}", "1")
     target = checker.buffer(item.target, BufferKind.CODES, is_read=False)
     if len(item.pads) != len(source.shape) or min((min(pair) for pair in item.pads), default=0) < 0:
         checker.fail("pads do not fit the source's shape")
@@ -336,20 +343,36 @@ def _shift_add(checker: Checker, item: ShiftAdd) -> None:
 
 
 def _dequantize(checker: Checker, item: Dequantize) -> None:
-    layout = item.layout
+    checker.buffer(item.target, BufferKind.FLOAT, is_read=False)
+    for name in (item.multiplier, item.bias):
+        if name and not np.isfinite(checker.constant(name, 2, "f")).all():
+            checker.fail(f"{name!r} is not finite")
+    _last_step(checker, item, (item.multiplier, item.bias))
+
+
+def _requantize(checker: Checker, item: Requantize) -> None:
+    target = checker.buffer(item.target, BufferKind.INTEGERS, is_read=False)
+    largest = int(np.abs(checker.small(item.multiplier, 2, LARGEST_MULTIPLIER).astype(np.int64)).max())
+    checker.small(item.offset, 2, LARGEST_OFFSET)
+    if not (0 <= item.shift <= LARGEST_SHIFT and item.limit >= 1 and item.limit * largest <= LARGEST_PRODUCT):
+        checker.fail(f"sums of {item.limit} times {largest} with a shift of {item.shift}", "products within 2^62")
+    if not target.low <= item.low <= item.high <= target.high:
+        checker.fail(f"integers {item.low}..{item.high} for {item.target!r}", f"within {target.low}..{target.high}")
+    _last_step(checker, item, (item.multiplier, item.offset))
+
+
+def _last_step(checker: Checker, item: LastStep, scaling: tuple[str, str]) -> None:
+    layout, target = item.layout, checker.program.buffers[item.target]
     sums = checker.buffer(item.accumulators, BufferKind.ACCUMULATORS, is_read=True)
-    target = checker.buffer(item.target, BufferKind.FLOAT, is_read=False)
     if sums.shape != (layout.size,):
         checker.fail(f"{sums.shape} sums for a layout of {layout.size}")
     made = (layout.batch, layout.groups, layout.lines, layout.channels, layout.rows, layout.columns)
     if math.prod(target.shape) != math.prod(made):
         checker.fail(f"sums do not fill {item.target!r}")
     per_channel = (layout.groups, layout.channels)
-    for name, kinds in ((item.correction, "iu"), (item.multiplier, "f"), (item.sum_factors, "iu"), (item.bias, "f")):
-        if name and checker.constant(name, 2, kinds).shape != per_channel:
+    for name in (item.correction, item.sum_factors, *scaling):
+        if name and checker.constant(name, 2, "iuf").shape != per_channel:
             checker.fail(f"{name!r} is not one number an output", str(per_channel))
-        if name and kinds == "f" and not np.isfinite(checker.program.constants[name]).all():
-            checker.fail(f"{name!r} is not finite")
     is_whole = bool(item.sum_factors) == layout.has_sums and (bool(item.stored_sums) or item.stored_factor == 0)
     if not (item.correction and item.multiplier and is_whole):
         checker.fail("a term of the dequantization is missing")
@@ -376,4 +399,5 @@ _CHECKS: Mapping[type, Callable[[Checker, Any], None]] = {
     Mvm: _mvm,
     ShiftAdd: _shift_add,
     Dequantize: _dequantize,
+    Requantize: _requantize,
 }

@@ -108,14 +108,20 @@ def _split(sums: PartialSums, limit: int, max_parts: int) -> tuple[int, ...]:
     return ()
 
 
-def contract(route: Route, product: Callable[[slice], Tensor], residual: Tensor | None) -> Tensor:
-    """Return float32(sum of the parts' products + residual), rounded once.
+def contract(
+    route: Route, product: Callable[[slice], Tensor], residual: Tensor | None, *, is_exact: bool = False
+) -> Tensor:
+    """Return float32(sum of the parts' products + residual), rounded once; the sum itself, int64, if `is_exact`.
 
     Args:
         product: gives the exact product of one part, in the route's type.
         residual: whole numbers to add, int64, broadcastable; None for none.
     """
     totals = [product(part) for part in route.parts()]
+    if is_exact:
+        exact = sum(total.to(torch.int64) for total in totals)
+        assert isinstance(exact, Tensor), "there is a part"
+        return exact if residual is None else exact + residual
     if residual is None and len(totals) == 1:
         return totals[0].to(torch.float32)
     if residual is None and len(totals) == 2 and route.dtype is torch.float32:

@@ -1,4 +1,4 @@
-"""The last step of a layer, of which all engines that hold sums have one: from sums to its output, see `Dequantize`."""
+"""The last step of a layer, of which all engines that hold sums have one: from sums to its output, see `LastStep`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mho.program.instructions import Dequantize
+from mho.arithmetic import requantize
+from mho.program.instructions import LastStep, Requantize
 from mho.program.program import Program
 
 
-def dequantize(program: Program, item: Dequantize, read: Callable[[str], NDArray[Any]]) -> NDArray[np.float32]:
-    """Return float32(total) * multiplier + bias, each rounded.
+def dequantize(program: Program, item: LastStep, read: Callable[[str], NDArray[Any]]) -> NDArray[np.float32]:
+    """Return float32(total) * multiplier + bias, each rounded; or integers, as `item` says.
 
     Args:
         program: whose constants are meant.
@@ -35,6 +36,12 @@ def dequantize(program: Program, item: Dequantize, read: Callable[[str], NDArray
     if item.stored_sums:
         stored = read(item.stored_sums).reshape(-1, 1, layout.groups, 1, layout.channels, 1, 1)
         total = total + item.stored_factor * stored
+    if isinstance(item, Requantize):
+        factors, offsets = (
+            torch.from_numpy(_per_channel(constants[name].astype(np.int64))) for name in (item.multiplier, item.offset)
+        )
+        whole = requantize.requantize(torch.from_numpy(np.ascontiguousarray(total)), factors, offsets, item)
+        return _put_samples_first(whole.numpy())
     result = total.astype(np.float32) * _per_channel(constants[item.multiplier])
     if item.bias:
         result = result + _per_channel(constants[item.bias])

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from mho.arithmetic import requantize
 from mho.program.geometry import ConvGeometry, LinearGeometry, MatmulGeometry
-from mho.program.instructions import Dequantize, QuantizeInput
+from mho.program.instructions import Dequantize, LastStep, QuantizeInput, Requantize
 from mho.program.layer_proof import LayerProduct
 from mho.program.program import Program
 from mho.simulation.contraction import PartialSums, Route, choose_route, contract
@@ -50,8 +51,38 @@ def _reach(item: QuantizeInput, shift: int) -> tuple[int, int]:
     return min(0, min(codes) + item.offset - shift), max(0, max(codes) + item.offset - shift)
 
 
+class _LastStep(Protocol):
+    """What becomes of totals."""
+
+    is_exact: bool
+
+    def apply(self, total: Tensor) -> Tensor:
+        """Return the output of totals, exact or rounded to float32."""
+
+
+def _last_step(program: Program, item: LastStep, shape: tuple[int, ...]) -> _LastStep:
+    return _Requantizing(program, item, shape) if isinstance(item, Requantize) else _Scaling(program, item, shape)
+
+
+class _Requantizing:
+    """Of an integer-only digital unit: int64 totals to integers."""
+
+    is_exact = True
+
+    def __init__(self, program: Program, item: Requantize, shape: tuple[int, ...]) -> None:
+        self._item = item
+        self._multipliers, self._offsets = (
+            _tensor(program.constants[name]).to(torch.int64).reshape(shape) for name in (item.multiplier, item.offset)
+        )
+
+    def apply(self, total: Tensor) -> Tensor:
+        return requantize.requantize(total, self._multipliers, self._offsets, self._item)
+
+
 class _Scaling:
     """The last step: float32 totals times multipliers, plus a bias, each rounded."""
+
+    is_exact = False
 
     def __init__(self, program: Program, item: Dequantize, shape: tuple[int, ...]) -> None:
         self.multiplier = _tensor(program.constants[item.multiplier]).reshape(shape)
@@ -103,7 +134,7 @@ class ConvRunner(_StaticLayer):
         del self.matrix
         if self.residual is not None:
             self.residual = self.residual.reshape(1, -1, 1, 1)
-        self.scaling = _Scaling(program, product.dequantize, (1, geometry.outputs, 1, 1))
+        self.scaling = _last_step(program, product.dequantize, (1, geometry.outputs, 1, 1))
         top, left, bottom, right = geometry.pads
         self.border = (left, right, top, bottom) if (top, left) != (bottom, right) else None
         self.padding = (0, 0) if self.border else (top, left)
@@ -123,7 +154,7 @@ class ConvRunner(_StaticLayer):
                 channels, kernel, self.zeros, geometry.strides, self.padding, geometry.dilations, geometry.groups
             )
 
-        total = contract(self.route, product, self.residual)
+        total = contract(self.route, product, self.residual, is_exact=self.scaling.is_exact)
         return self.scaling.apply(total).reshape(-1, *self.target)
 
 
@@ -139,7 +170,7 @@ class LinearRunner(_StaticLayer):
         del self.matrix
         if self.residual is not None:
             self.residual = self.residual.reshape(1, -1)
-        self.scaling = _Scaling(program, product.dequantize, (1, matrix.shape[0]))
+        self.scaling = _last_step(program, product.dequantize, (1, matrix.shape[0]))
 
     def run(self, operands: list[Tensor]) -> Tensor:
         """Take [N, ..., K], return [N, ..., outputs]."""
@@ -149,6 +180,7 @@ class LinearRunner(_StaticLayer):
             self.route,
             lambda part: functional.linear(x[:, part], self.weights[:, part], self.zeros),
             self.residual,
+            is_exact=self.scaling.is_exact,
         )
         return self.scaling.apply(total).reshape(-1, *self.target)
 
@@ -179,7 +211,7 @@ class MatmulRunner:
         largest = max(-low, high) * max(-stored_low, stored_high)
         terms = np.full((1, geometry.inputs), float(largest))
         self.route = choose_route(PartialSums(terms, terms, np.arange(geometry.inputs + 1)), product.name)
-        self.scaling = _Scaling(program, dequantize, (geometry.repeat, 1, geometry.outputs))
+        self.scaling = _last_step(program, dequantize, (geometry.repeat, 1, geometry.outputs))
         self.target = program.buffers[dequantize.target].shape
 
     def run(self, operands: list[Tensor]) -> Tensor:
@@ -192,7 +224,12 @@ class MatmulRunner:
             -1, geometry.repeat, geometry.inputs, geometry.outputs
         )
         u, v = u.to(dtype), v.to(dtype)
-        total = contract(self.route, lambda part: torch.matmul(u[..., part], v[..., part, :]).add_(0), self.residual)
+        total = contract(
+            self.route,
+            lambda part: torch.matmul(u[..., part], v[..., part, :]).add_(0),
+            self.residual,
+            is_exact=self.scaling.is_exact,
+        )
         return self.scaling.apply(total).reshape(-1, *self.target)
 
 

@@ -25,11 +25,13 @@ from mho.program.instructions import (
     Digital,
     DigitalProduct,
     Instruction,
+    LastStep,
     Layer,
     LoadInput,
     Loop,
     Mvm,
     QuantizeInput,
+    Requantize,
     ShiftAdd,
     Span,
     SumInputs,
@@ -37,7 +39,7 @@ from mho.program.instructions import (
     WriteDynamicTile,
     WriteTile,
 )
-from mho.program.program import BufferKind, Program
+from mho.program.program import Program
 from mho.simulation.dequantize import dequantize
 from mho.simulation.quantize_input import make_codes
 from mho.simulation.samples import check_inputs
@@ -119,7 +121,7 @@ def make_machine(
     samples = next(iter(arrays.values())).shape[0]
     machine = Machine(program, samples, skip_zero_slices, dict(arrays), step)
     for name, buffer in program.buffers.items():
-        if buffer.kind is not BufferKind.FLOAT:
+        if not buffer.is_tensor:
             machine.buffers[name] = np.zeros((*buffer.shape, samples), np.int64)
     return machine
 
@@ -263,7 +265,7 @@ def _disjoint_columns(machine: Machine, name: str, cols: Span) -> list[Array]:
     return machine.disjoint[name, cols]
 
 
-def _dequantize(machine: Machine, item: Dequantize, _variables: Variables) -> None:
+def _dequantize(machine: Machine, item: LastStep, _variables: Variables) -> None:
     result = dequantize(machine.program, item, lambda name: machine.buffers[name].T)
     machine.buffers[item.target] = result.reshape(-1, *machine.program.buffers[item.target].shape)
 
@@ -280,4 +282,5 @@ _EXECUTE: Mapping[type, Any] = {
     Mvm: _mvm,
     ShiftAdd: _shift_add,
     Dequantize: _dequantize,
+    Requantize: _dequantize,
 }

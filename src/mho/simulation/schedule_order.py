@@ -20,8 +20,8 @@ from mho.errors import ProgramError
 from mho.program.chip_work import derive_chip_work, find_window
 from mho.program.instructions import (
     ClearAccumulators,
-    Dequantize,
     Instruction,
+    LastStep,
     LoadInput,
     Mvm,
     QuantizeInput,
@@ -255,6 +255,6 @@ def _split(body: tuple[Instruction, ...]) -> tuple[tuple[Instruction, ...], tupl
         windows, found = find_window((item,))
         if windows:
             window = found
-        elif not isinstance(item, Dequantize):
+        elif not isinstance(item, LastStep):
             prologue.append(item)
     return tuple(prologue), window

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from mho.errors import ProgramError
 from mho.program.instructions import (
-    Dequantize,
     Digital,
     Instruction,
+    LastStep,
     LoadInput,
     Loop,
     Mvm,
@@ -160,7 +160,7 @@ class _TurnRun:
         """A layer begins: all that it does beside its tiles, and digital operations before the first layer."""
         self._begun = batch, layer
         item = self._layers[layer]
-        body = _without_tiles(tuple(one for one in item.body if not isinstance(one, Dequantize)))
+        body = _without_tiles(tuple(one for one in item.body if not isinstance(one, LastStep)))
         for part in self._list_parts(batch):
             if layer == 0:
                 run_body(part.machine, self._digital[0], {})
@@ -169,7 +169,7 @@ class _TurnRun:
 
     def _end(self, batch: int, layer: int, _time_ps: int) -> None:
         """A layer is finished, and so are the digital operations that follow it."""
-        last = tuple(one for one in self._layers[layer].body if isinstance(one, Dequantize))
+        last = tuple(one for one in self._layers[layer].body if isinstance(one, LastStep))
         for part in self._list_parts(batch):
             run_body(part.machine, (*last, *self._digital[layer + 1]), {})
 

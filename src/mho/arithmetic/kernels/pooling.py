@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -94,6 +96,21 @@ def _average_pool(x: Tensor, attributes: Attributes) -> Tensor:
     windows = _Windows((x.shape[-2], x.shape[-1]), attributes)
     total = tree_sum_of(windows.taps(windows.pad(x, 0.0)))
     return total / windows.divisors(bool(attributes["count_include_pad"]), x.device)
+
+
+def sum_windows(x: Tensor, attributes: Attributes) -> Tensor:
+    """Return the sum of each window, of whole numbers in int64; nothing stands for padding."""
+    windows = _Windows((x.shape[-2], x.shape[-1]), attributes)
+    first, *others = windows.taps(windows.pad(x, 0))
+    for tap in others:
+        first = first + tap
+    return first
+
+
+def count_taps(sizes: tuple[int, int], attributes: Attributes) -> NDArray[np.int64]:
+    """Return how many elements each window of an input of `sizes` averages, int64 [oh, ow]."""
+    divisors = _Windows(sizes, attributes).divisors(bool(attributes["count_include_pad"]), torch.device("cpu"))
+    return divisors.numpy().astype(np.int64)
 
 
 def _average_pool_for_training(x: Tensor, attributes: Attributes) -> Tensor:
