@@ -22,6 +22,7 @@ _HOMES = {
     "search": "mho.bit_search.api",
     "SearchOptions": "mho.bit_search.api",
     "quantize": "mho.api.networks",
+    "quantize_digital": "mho.api.networks",
     "trainable": "mho.api.networks",
     "save": "mho.api.networks",
     "compile": "mho.api.programs",
@@ -88,6 +89,7 @@ if TYPE_CHECKING:
     from mho.api.networks import load as load
     from mho.api.networks import load_layers as load_layers
     from mho.api.networks import quantize as quantize
+    from mho.api.networks import quantize_digital as quantize_digital
     from mho.api.networks import save as save
     from mho.api.networks import trainable as trainable
     from mho.api.programs import Outputs as Outputs

@@ -9,7 +9,7 @@ from random_digital import random_digital_network
 from random_mappings import random_accelerator
 from random_networks import Chooser, random_network
 
-from mho.hardware.loading import accelerator_from_json
+from mho.hardware.loading import accelerator_from_json, override
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_mapping import MappingModel
 from mho.network.graph import Network
@@ -49,13 +49,15 @@ def random_chip_network(chooser: Chooser) -> Network:
     return random_network(chooser) if chooser.integer(0, 1) else random_digital_network(chooser)
 
 
-def random_schedule(chooser: Chooser, network: Network, *, most: int = 40) -> ChipSchedule:
+def random_schedule(
+    chooser: Chooser, network: Network, *, most: int = 40, arithmetic: str | None = None
+) -> ChipSchedule:
     """Return a schedule that takes any option and up to four copies of each layer, on a chip of any cores.
 
     Raises:
         MappingError: the network does not fit the accelerator that was drawn.
     """
-    hardware = _charge(random_accelerator(chooser, most=most), chooser)
+    hardware = override(_charge(random_accelerator(chooser, most=most), chooser), arithmetic=arithmetic)
     policy, model = read_widths(network, {}), chooser.choice((MappingModel.BEST, MappingModel.BEST, MappingModel.PAPER))
     options = list_network_options(derive_layer_table(network), policy, hardware, model)
     mappings = {name: chooser.choice(listed) for name, listed in options.items()}

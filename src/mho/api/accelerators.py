@@ -46,6 +46,7 @@ def accelerator(
     mapping_objective: str | None = None,
     always_digital: Sequence[str] | None = None,
     never_digital: Sequence[str] | None = None,
+    arithmetic: str | None = None,
 ) -> Accelerator:
     """Return an accelerator by the name of a preset or from a TOML file, with some of its values replaced.
 
@@ -58,6 +59,7 @@ def accelerator(
             deviation of the exact output; or "auto", "none" or "least".
         mapping_objective: which mapping of a layer is the best: "latency", "energy" or "energy-delay".
         always_digital, never_digital: names of layers that the digital unit computes, and that lie in crossbars.
+        arithmetic: of digital units between layers: "float32", or "integer", for networks quantized for it.
 
     Raises:
         InputFileError, ConfigError: there is no such accelerator, or a value does not fit it.
@@ -72,6 +74,7 @@ def accelerator(
         mapping_objective=mapping_objective,
         always_digital=always_digital,
         never_digital=never_digital,
+        arithmetic=arithmetic,
     )
 
 

@@ -120,6 +120,28 @@ def quantize(
     )
 
 
+@check_arguments()
+def quantize_digital(quantized: Network, calibration_inputs: Inputs, *, bits: int = 16) -> Network:
+    """Give the tensors between the layers of a quantized network integers too, for integer-only digital units.
+
+    Compile what is returned for an accelerator whose `digital.arithmetic` is "integer". On one of "float32" it runs,
+    too, and rounds at the same places.
+
+    Args:
+        quantized: by `quantize`, or trained; every layer carries integers.
+        calibration_inputs: as for `quantize`: ranges are those of tensors on these samples.
+        bits: of a tensor that not only layers on one grid read, 8 to 16.
+
+    Raises:
+        MhoError: a layer carries no integers, or the bits are others.
+        DataError: inputs do not fit, or a tensor is not finite.
+    """
+    from mho.data.in_memory import read_inputs
+    from mho.quantization.digital_grids import assign_digital_grids
+
+    return assign_digital_grids(quantized, read_inputs(calibration_inputs, where="calibration inputs"), bits=bits)
+
+
 @check_arguments("policy", "calibration_inputs")
 def trainable(
     network: Network, policy: Bits | None = None, calibration_inputs: Inputs | None = None

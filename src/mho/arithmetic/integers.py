@@ -149,8 +149,8 @@ OPERATIONS = (
         required_windows=_of_first, keeps_samples=lambda _: True, is_elementwise=True, check_constants=_check_table,
     ),
     _like(
-        "int_average_pool", "average_pool", attributes={**_FLOAT["average_pool"].attributes, **_RESULT}, operands=(2, 2),
-        shape=_first_alone("average_pool"), check_constants=_constants(LARGEST_MULTIPLIER),
+        "int_average_pool", "average_pool", attributes={**_FLOAT["average_pool"].attributes, **_RESULT},
+        operands=(2, 2), shape=_first_alone("average_pool"), check_constants=_constants(LARGEST_MULTIPLIER),
         scratch=_FLOAT["average_pool"].scratch,
     ),
     _like(
@@ -158,8 +158,8 @@ OPERATIONS = (
         shape=_first_alone("reduce_sum"),
     ),
     _like(
-        "int_softmax", "softmax", attributes={**_FLOAT["softmax"].attributes, **_MULTIPLIER, **_RESULT}, operands=(3, 3),
-        shape=_first_alone("softmax"), check_constants=_check_powers,
+        "int_softmax", "softmax", attributes={**_FLOAT["softmax"].attributes, **_MULTIPLIER, **_RESULT},
+        operands=(3, 3), shape=_first_alone("softmax"), check_constants=_check_powers,
     ),
     _like(
         "int_layer_norm", "layer_norm", attributes={"axis": Attribute("int"), "epsilon": Attribute("int"), **_RESULT},

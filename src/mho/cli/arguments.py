@@ -18,6 +18,7 @@ from mho.api.arguments import as_policy
 from mho.cli.help import MOST, one_of
 from mho.cost_model.layer_tables import LayerTable
 from mho.errors import ConfigError, MhoError
+from mho.hardware.chip import DigitalArithmetic
 from mho.hardware.doubts import list_doubts
 from mho.hardware.mapping_rules import MappingObjective
 from mho.hardware.spec import Accelerator, Encoding
@@ -252,6 +253,15 @@ def parse_shape(text: str | None) -> tuple[int, ...] | None:
             hint=f"did you mean {','.join(numbers)}?" if len(numbers := re.findall(r"\d+", text)) > 1 else "",
         )
     return tuple(int(part) for part in parts)
+
+
+ArithmeticOption = Annotated[
+    DigitalArithmetic | None,
+    typer.Option(
+        metavar="|".join(DigitalArithmetic),
+        help="What digital units compute with between layers; by default digital.arithmetic of the accelerator.",
+    ),
+]
 
 
 def read_rules(

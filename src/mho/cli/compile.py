@@ -10,6 +10,7 @@ import typer
 import mho
 from mho.cli.arguments import (
     AcceleratorOption,
+    ArithmeticOption,
     CellBitsOption,
     CrossbarsOption,
     DigitalOption,
@@ -65,6 +66,7 @@ def compile_model(
     mapping_objective: MappingObjectiveOption = None,
     digital: DigitalOption = None,
     not_digital: NotDigitalOption = None,
+    arithmetic: ArithmeticOption = None,
     cell_bits: CellBitsOption = None,
     mapping: MappingOption = DEFAULT_MODEL,
     batch: SharingBatchOption = 1,
@@ -91,6 +93,7 @@ def compile_model(
             cell_bits=cell_bits,
             encoding=encoding,
             crossbars=crossbars,
+            arithmetic=arithmetic,
             **read_rules(max_error, mapping_objective, digital, not_digital, mapping=mapping),
         )
     )

@@ -14,7 +14,7 @@ MOST = 1_000_000_000
 _PANELS = {
     "Bit widths and shapes": "policy bits input_shape",
     "Hardware": "accelerator accelerators hardware encoding cell_bits crossbars mapping max_error mapping_objective "
-    "digital not_digital energy",
+    "digital not_digital arithmetic digital_bits energy",
     "The chip that runs it": "seed chips elapsed_s temperature_k reads placement ranges corrections transferred "
     "chip_samples correct_channels",
     "Files and folders": "directory data_root weights fresh storage",

@@ -12,6 +12,7 @@ from mho.cli.arguments import JsonOption
 from mho.cli.outputs import check_outputs, print_done
 from mho.cli.progress_lines import chip_progress
 from mho.errors import ConfigError, DataError
+from mho.hardware.chip import DigitalArithmetic
 from mho.network.loading import check_file_is_there, load_file
 from mho.policy import UNIFORM_REFERENCE, BitWidths, Policy
 from mho.quantization.effort import EFFORTS, parse_effort
@@ -34,6 +35,16 @@ def quantize(
     effort: Annotated[
         str, typer.Option(metavar="EFFORT", help=f"{' or '.join(EFFORTS)}: how much work rounding is worth.")
     ] = "fast",
+    arithmetic: Annotated[
+        DigitalArithmetic,
+        typer.Option(metavar="|".join(DigitalArithmetic), help="What digital units compute with between layers."),
+    ] = DigitalArithmetic.FLOAT32,
+    digital_bits: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Of integer arithmetic: bits of tensors between layers, 8 to 16; by default 16."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Quantize a float ONNX model by calibration alone, ready for `mho compile`.
@@ -42,7 +53,14 @@ def quantize(
     weights adds to the mean of each output. Below 8 bits, the effort `good` also learns, layer by layer, which way to
     round each weight, in seconds to minutes; `best` then fits blocks of layers by gradient descent, in minutes. Where
     that is not enough, train: see `mho run`.
+
+    With --arithmetic integer tensors between layers get integers too, for digital units that compute with these alone
+    (digital.arithmetic of an accelerator). Then a model that is quantized already, by a run for instance, keeps the
+    integers of its layers.
     """
+    is_integer = arithmetic is DigitalArithmetic.INTEGER
+    if digital_bits is not None and not is_integer:
+        raise ConfigError("--digital-bits was given", expected="--arithmetic integer beside it")
     if policy is not None and bits is not None:
         raise ConfigError("--policy and --bits were given together", expected="one of them")
     how = parse_effort(effort)
@@ -58,13 +76,21 @@ def quantize(
         raise DataError(
             f"{len(arrays)} arrays: {', '.join(arrays)}", where=str(activation_samples), expected="one array"
         )
-    if any(node.quantization is not None for node in network.mvm_nodes):
-        raise ConfigError("the model is quantized already", where=str(model), hint="`mho compile` takes it as it is")
-    chosen = given or Policy.uniform(network.layer_names, widths)
-    chosen.check_against(network.layer_names, where=str(policy))
     samples = len(next(iter(arrays.values())))
     inputs = arrays if len(network.inputs) > 1 else next(iter(arrays.values()))
-    quantized = mho.quantize(network, chosen, inputs, effort=how, on_progress=chip_progress())
+    if any(node.quantization is not None for node in network.mvm_nodes):
+        if not is_integer or policy is not None or bits is not None:
+            raise ConfigError(
+                "the model is quantized already", where=str(model),
+                hint="`mho compile` takes it as it is; --arithmetic integer alone gives its other tensors integers",
+            )  # fmt: skip
+        quantized = network
+    else:
+        chosen = given or Policy.uniform(network.layer_names, widths)
+        chosen.check_against(network.layer_names, where=str(policy))
+        quantized = mho.quantize(network, chosen, inputs, effort=how, on_progress=chip_progress())
+    if is_integer:
+        quantized = mho.quantize_digital(quantized, inputs, bits=digital_bits or 16)
     mho.save(quantized, output)
     print_done(
         f"{output}: {len(network.layer_names)} layers quantized on {samples:,} samples",

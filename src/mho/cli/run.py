@@ -10,6 +10,7 @@ import typer
 
 import mho
 from mho.cli.arguments import (
+    ArithmeticOption,
     DataRootOption,
     DigitalOption,
     DirectoryOption,
@@ -53,6 +54,7 @@ def run(
     mapping_objective: MappingObjectiveOption = None,
     digital: DigitalOption = None,
     not_digital: NotDigitalOption = None,
+    arithmetic: ArithmeticOption = None,
     policy: PolicyOption = None,
     processes: ProcessesOption = None,
     ray: RayOption = None,
@@ -74,7 +76,7 @@ def run(
         "data_root": data_root,
         "weights": weights,
         "policy": policy,
-        "accelerator": read_rules(max_error, mapping_objective, digital, not_digital),
+        "accelerator": {**read_rules(max_error, mapping_objective, digital, not_digital), "arithmetic": arithmetic},
         "processes": processes,
         "ray": ray,
     }

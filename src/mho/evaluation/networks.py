@@ -20,6 +20,7 @@ from mho.errors import TrainingError
 from mho.evaluation.chip import ChipPreparation
 from mho.evaluation.chips import SampledChips, run_chips
 from mho.evaluation.classes import Predictions, cross_entropies
+from mho.hardware.loading import override
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_mapping import MappingModel
 from mho.seeds import derive_seed
@@ -252,13 +253,16 @@ def score_logits(outputs: Mapping[str, NDArray[np.float32]], labels: NDArray[np.
 def compile_trained(trainable: TrainableNetwork, hardware: Accelerator, mapping: MappingModel) -> Program:
     """Return the program of a network as it is trained; its policy gives bits of ADCs.
 
+    Its digital unit computes in float32: tensors between layers get integers when a network is finished.
+
     Raises:
         MhoError: the network cannot be compiled for the hardware.
     """
     from mho.program.lowering import compile_network
 
     adc_bits = {} if trainable.policy is None else trainable.policy.adc_bits
-    return compile_network(trainable.to_quantized_network(), hardware, model=mapping, adc_bits=adc_bits)
+    in_float = override(hardware, arithmetic="float32")
+    return compile_network(trainable.to_quantized_network(), in_float, model=mapping, adc_bits=adc_bits)
 
 
 def samples_for_ranges(calibration: Split) -> NDArray[np.float32]:

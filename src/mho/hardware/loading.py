@@ -113,9 +113,10 @@ def override(
     mapping_objective: str | None = None,
     always_digital: Sequence[str] | None = None,
     never_digital: Sequence[str] | None = None,
+    arithmetic: str | None = None,
 ) -> Accelerator:
     """Return the accelerator with other cells, another encoding, placement, number of crossbars, bound on errors,
-    objective of mappings, or layers that are pinned to a unit; what is None stays.
+    objective of mappings, layers that are pinned to a unit, or arithmetic of digital units; what is None stays.
 
     An encoding becomes the only one that is allowed, and that of the paper's mapping where this has it. Cores
     keep their size, so that their number follows from the crossbars, but for a single crossbar, which is a core; a mesh
@@ -143,6 +144,7 @@ def override(
         "mapping.objective": None if mapping_objective is None else str(mapping_objective),
         "mapping.always_digital": None if always_digital is None else list(always_digital),
         "mapping.never_digital": None if never_digital is None else list(never_digital),
+        "digital.arithmetic": None if arithmetic is None else str(arithmetic),
     }
     if crossbars is not None and crossbars != accelerator.chip.crossbars:
         changes |= {"chip.crossbars": crossbars, "chip.cores": _count_cores(accelerator, crossbars)}

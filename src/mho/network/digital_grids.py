@@ -135,4 +135,3 @@ def _wanted(node: Node, number: int, grids: Mapping[str, CentredGrid]) -> Centre
         return None
     made = grids.get(node.output)
     return made.clipped(node) if made is not None and node.op in CLIPS else made
-

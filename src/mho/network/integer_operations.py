@@ -202,11 +202,13 @@ def _to_integers(values: Any, grid: CentredGrid) -> Any:
 
 
 def lower_other(lowering: Lowering, node: Node) -> None:
-    """Lower what only moves numbers, or a function of one number: a table over the integers of its operand, which has at most `TABLE_BITS` bits.
+    """Lower what only moves numbers, or a function of one number: a table over at most 2^`TABLE_BITS` integers.
 
     Raises:
         UnsupportedOperationError: the operation is another one, and has no integer form; or it gives no number.
     """
+    from mho.arithmetic.kernels.integers import evaluate_function
+
     record = OPERATIONS[node.op]
     if passes_grid(node):
         _on_one_grid(lowering, node)
@@ -215,21 +217,13 @@ def lower_other(lowering: Lowering, node: Node) -> None:
         raise lowering.unsupported(node.name, f"operation {node.op} has no integer form")
     held, own = _narrow(lowering, *lowering.find(node.inputs[0]))
     grid, output = lowering.planned[node.output], lowering.name_result(node.output)
-    results = _evaluate(node, own)
+    values = (np.arange(own.low, own.high + 1) * own.scale).astype(np.float32)
+    results = evaluate_function(record, node.attributes, values)
     if np.isnan(results).any():
         reach = f"{own.low * own.scale:.3g} to {own.high * own.scale:.3g}"
         raise lowering.unsupported(node.name, f"{node.op} is not a number for some of {reach}")
     table = lowering.constant(f"{output}.table", _to_integers(results, grid).astype(np.int32))
     _emit(lowering, node, "int_table", (held, table), {"first": own.low})
-
-
-def _evaluate(node: Node, own: CentredGrid) -> NDArray[np.float64]:
-    """Return what a function of one number gives for each integer of a grid."""
-    import torch
-
-    values = (np.arange(own.low, own.high + 1) * own.scale).astype(np.float32)
-    results: NDArray[Any] = OPERATIONS[node.op].run([torch.from_numpy(values)[None]], node.attributes)[0].numpy()
-    return results.astype(np.float64)
 
 
 def _narrow(lowering: Lowering, held: str, own: CentredGrid) -> tuple[str, CentredGrid]:

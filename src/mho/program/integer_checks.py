@@ -47,9 +47,8 @@ def check_integers(checker: Checker, item: Digital) -> None:
 def _check_range(checker: Checker, buffer: Buffer) -> None:
     is_sound = -LARGEST_INTEGER <= buffer.low <= buffer.high <= LARGEST_INTEGER and math.isfinite(buffer.scale)
     if not (is_sound and buffer.scale > 0):
-        checker.fail(
-            f"integers {buffer.low}..{buffer.high} with the scale {buffer.scale}", f"within +-{LARGEST_INTEGER}"
-        )
+        held = f"integers {buffer.low}..{buffer.high} with the scale {buffer.scale}"
+        checker.fail(held, f"within +-{LARGEST_INTEGER}, with a positive scale")
 
 
 def _constants(checker: Checker, item: Digital) -> list[NDArray[Any]]:

@@ -95,8 +95,8 @@ class Program(Tabular):
         if shared := set(self.buffers) & set(self.constants):
             raise ProgramError(f"a buffer and a constant are both named {min(shared)!r}", where=self.name)
         for name in (*self.inputs, *self.outputs):
-            if name not in self.buffers or self.buffers[name].kind is not BufferKind.FLOAT:
-                raise ProgramError(f"input or output {name!r} is not a float buffer", where=self.name)
+            if name not in self.buffers or not self.buffers[name].is_tensor:
+                raise ProgramError(f"input or output {name!r} is no tensor", where=self.name)
         constants = {}
         for name, array in self.constants.items():
             view = np.asarray(array).view()

@@ -90,6 +90,8 @@ def prove_program(program: Program) -> Iterator[LayerProduct]:
         if isinstance(item, Layer):
             _check_adc_bits(checker, item)
         _check(checker, item)
+    if odd := [name for name in program.inputs if program.buffers[name].kind is not BufferKind.FLOAT]:
+        raise ProgramError(f"input {odd[0]!r} is not float32", where=program.name)
     if missing := [name for name in program.outputs if name not in checker.made]:
         raise ProgramError(f"output {missing[0]!r} is never made", where=program.name)
     names = [layer.name for layer in program.layers]

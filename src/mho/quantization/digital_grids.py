@@ -84,7 +84,8 @@ def _insert(network: Network, grids: Mapping[str, dict[str, int | float]]) -> Ne
     inputs = {tensor.name for tensor in network.inputs}
     outputs = {tensor.name for tensor in network.outputs}
     names = {node.name for node in network.nodes}
-    shapes, nodes, renamed = dict(network.shapes), [], {}
+    shapes, renamed = dict(network.shapes), dict[str, str]()
+    nodes: list[Node] = []
 
     def free(name: str, taken: Any) -> str:
         while name in taken:

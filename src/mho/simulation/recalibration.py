@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from mho.arithmetic.exactness import exact_products
 from mho.array.conductances import Conditions
-from mho.errors import DataError
+from mho.errors import ConfigError, DataError
+from mho.hardware.chip import DigitalArithmetic
 from mho.hardware.spec import Accelerator
 from mho.program.instructions import Digital, Instruction, Layer
 from mho.program.layer_proof import LayerProduct
@@ -68,8 +69,14 @@ def recalibrate(
 
     Raises:
         DataError: inputs do not fit.
+        ConfigError: the digital unit computes with integers alone.
         MhoError: as `AnalogExecutor`; or the ranges are those of another program or chip, see `AdcRanges.fit`.
     """
+    if program.accelerator.digital.arithmetic is DigitalArithmetic.INTEGER:
+        raise ConfigError(
+            "a program of integer arithmetic, whose layers give rounded and clipped integers", where=program.name,
+            expected='digital.arithmetic = "float32" for corrections of channels',
+        )  # fmt: skip
     hardware = program.accelerator if hardware is None else hardware
     if ranges is not None:
         hardware = ranges.fit(program, seed, hardware, conditions, transferred=transferred)

@@ -17,7 +17,7 @@ from mho.data.spec import DataSpec
 from mho.evaluation.accuracy import AccuracyOf
 from mho.frozen_model import FrozenModel
 from mho.hardware.array import MAX_READS
-from mho.hardware.chip import MAX_CROSSBARS
+from mho.hardware.chip import MAX_CROSSBARS, DigitalArithmetic
 from mho.hardware.mapping_rules import MAX_RELATIVE_ERROR, PAPER_ENCODINGS, Encoding, LayerName, MappingObjective
 from mho.mapping.layer_mapping import DEFAULT_MODEL, MappingModel
 from mho.policy import Policy
@@ -91,6 +91,8 @@ class AcceleratorSettings(FrozenModel):
     """Instead of the description's: layers that the digital unit computes."""
     never_digital: tuple[LayerName, ...] | None = None
     """Instead of the description's: layers that lie in crossbars."""
+    arithmetic: DigitalArithmetic | None = None
+    """Instead of the description's `digital.arithmetic`: what digital units compute with between layers."""
     mapping: MappingModel = DEFAULT_MODEL
     """`best`: the cheapest exact mapping of each layer that the accelerator allows; `paper`: that of arXiv
     2601.21737."""

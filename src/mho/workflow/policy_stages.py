@@ -83,7 +83,7 @@ def quantize_policy(
                 break
         if made_by != TRAINED:
             notes.append(_describe_lost_training(found, made_by))
-    write_qcdq_onnx(best.to_quantized_network(), folder / QUANTIZED_FILE)
+    write_qcdq_onnx(prepared.finish(best), folder / QUANTIZED_FILE)
     finish_training(folder / "checkpoint")
     write_atomically(folder / POLICY_FILE, (json.dumps(policy.to_json(), indent=2) + "\n").encode())
     return {
@@ -200,7 +200,7 @@ class TrainReference:
         return {
             "keeps": BEST,
             **self.prepared.digests,
-            **self.prepared.effort_ingredients,
+            **self.prepared.finishing_ingredients,
             "augmentation": material.augmentation,
             "compile": material.compile,
             "training": None if self.training is None else self.training.model_dump(mode="json"),
@@ -252,7 +252,7 @@ class TrainFinalists:
         return {
             "keeps": BEST,
             **self.prepared.digests,
-            **self.prepared.effort_ingredients,
+            **self.prepared.finishing_ingredients,
             "augmentation": material.augmentation,
             "compile": material.compile,
             # What it takes from the search, not the search's digest: that holds how long evaluations took.

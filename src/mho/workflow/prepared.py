@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mho.evaluation.accuracy import Evaluators, choose_evaluators
 from mho.evaluation.networks import FLOAT_BATCH
+from mho.hardware.chip import DigitalArithmetic
 from mho.hardware.spec import Accelerator
 from mho.policy import Policy
 from mho.quantization.effort import Effort
@@ -19,6 +20,7 @@ from mho.workflow.stage import Report, versions
 
 if TYPE_CHECKING:
     from mho.bit_search.qat_evaluator import QatEvaluator
+    from mho.network.graph import Network
     from mho.quantization.calibration_table import CalibrationTable
     from mho.quantization.qat import TrainableNetwork
 
@@ -39,9 +41,15 @@ class Prepared:
     shared: StageResult | None = None
 
     @property
-    def effort_ingredients(self) -> dict[str, str]:
-        """What finished networks depend on through the effort; nothing for "fast"."""
-        return {} if self.effort == "fast" else {"effort": self.effort}
+    def finishing_ingredients(self) -> dict[str, Any]:
+        """What finished networks depend on through effort and arithmetic; nothing for "fast" and float32."""
+        digital = self.material.accelerator.digital
+        arithmetic = {"arithmetic": [digital.arithmetic.value, digital.activation_bits]} if self._is_integer else {}
+        return ({} if self.effort == "fast" else {"effort": self.effort}) | arithmetic
+
+    @property
+    def _is_integer(self) -> bool:
+        return self.material.accelerator.digital.arithmetic is DigitalArithmetic.INTEGER
 
     @property
     def digests(self) -> dict[str, str]:
@@ -79,6 +87,16 @@ class Prepared:
                 on_progress=lambda now: report(now.fraction, f"fitting, {now.detail}"),
             )  # fmt: skip
         return module
+
+    def finish(self, module: TrainableNetwork) -> Network:
+        """Return a module's network in integers, and where the digital unit has no floats, all other tensors too."""
+        quantized = module.to_quantized_network()
+        if not self._is_integer:
+            return quantized
+        from mho.quantization.digital_grids import assign_digital_grids
+
+        inputs = self.material.dataset.calibration.spread(CALIBRATION_IMAGES).inputs(slice(None))
+        return assign_digital_grids(quantized, inputs, bits=self.material.accelerator.digital.activation_bits)
 
     def table(self) -> CalibrationTable:
         """Return the calibrated steps."""

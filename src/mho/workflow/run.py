@@ -154,6 +154,7 @@ def load_material(config: RunConfig) -> Material:
         mapping_objective=settings.mapping_objective,
         always_digital=settings.always_digital,
         never_digital=settings.never_digital,
+        arithmetic=settings.arithmetic,
     )
     dataset = load_dataset(config.data, np.random.default_rng(derive_seed(config.run.seed, "splits")))
     return Material(

@@ -9,20 +9,30 @@ formulas, and bounds of their errors.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mho.arithmetic.attributes import Attributes, get_float, get_int, get_ints
 from mho.arithmetic.kernels.adapters import Kernel, with_attributes
 from mho.arithmetic.kernels.pooling import sum_windows
 from mho.arithmetic.kernels.trees import merge_axes
+from mho.arithmetic.operation import Operation
 
 PROBABILITY_BITS = 30
 """Fractional bits of powers and of probabilities."""
 NORMAL_BITS = 20
 """Fractional bits of normalized numbers."""
 _ROOT_BITS = 62
+
+
+def evaluate_function(record: Operation, attributes: Attributes, values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return what an operation on one number gives for each of `values`, [n]: for its table."""
+    result = record.run([torch.from_numpy(values)[None]], attributes)[0]
+    return np.asarray(result.numpy(), np.float64)
 
 
 def rounding_shift(x: Tensor, shift: int) -> Tensor:
@@ -84,9 +94,10 @@ def _scale(x: Tensor, multiplier: Tensor, offset: Tensor, attributes: Attributes
     return rescale(x * multiplier + offset, attributes)
 
 
-def _add(*operands_and_attributes: Tensor | Attributes) -> Tensor:
-    *operands, attributes = operands_and_attributes
-    total = sum(m * x for m, x in zip(get_ints(attributes, "multipliers"), operands, strict=True))
+def _add(*operands: Any) -> Tensor:
+    *tensors, attributes = operands
+    total = sum(m * x for m, x in zip(get_ints(attributes, "multipliers"), tensors, strict=True))
+    assert isinstance(total, Tensor), "there is an operand"
     return rescale(total, attributes)
 
 

@@ -1,0 +1,71 @@
+"""Random quantized networks in integers alone: the reference, both engines and chips agree, near what floats give."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from accelerators import make_accelerator
+from bits import assert_same_bits
+from chip_programs import random_chip_network, random_schedule
+from examples import examples
+from hypothesis import HealthCheck, assume, given, settings
+from random_networks import SeededChooser, choosers, random_inputs
+
+from mho.errors import MappingError
+from mho.network.graph import Network
+from mho.network.integer_lowering import lower_to_integers
+from mho.network.reference import run_quantized
+from mho.program.container import read_program, write_program
+from mho.program.lowering import compile_network, compile_schedule
+from mho.program.program import BufferKind
+from mho.quantization.digital_grids import assign_digital_grids
+from mho.simulation.executor import Executor
+from mho.simulation.interpreter import interpret
+
+RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+INTEGER = {"digital": {"arithmetic": "integer"}}
+
+
+def _network(chooser, samples: int = 3) -> tuple[Network, dict[str, np.ndarray]]:
+    network = random_chip_network(chooser)
+    inputs = random_inputs(network, samples, seed=chooser.integer(0, 99))
+    return assign_digital_grids(network, inputs, bits=chooser.choice((8, 12, 16, 16))), inputs
+
+
+@settings(max_examples=examples(40), **RELAXED)
+@given(chooser=choosers())
+def test_reference_and_both_engines_give_the_same_integers(chooser, tmp_path_factory):
+    network, inputs = _network(chooser)
+    expected = run_quantized(lower_to_integers(network).network, inputs)
+    program = compile_network(network, make_accelerator(8, 8, 2, 2, **INTEGER))
+    assert_same_bits(interpret(program, inputs).outputs, expected)
+    assert_same_bits(Executor(program).run(inputs), expected)
+    made = {name for name, buffer in program.buffers.items() if buffer.kind is BufferKind.FLOAT}
+    assert made == {*program.inputs, *program.outputs}
+    path = tmp_path_factory.mktemp("program") / "p.mho"
+    write_program(program, path)
+    assert_same_bits(Executor(read_program(path)).run(inputs), expected)
+
+
+@settings(max_examples=examples(15), **RELAXED)
+@given(choosers())
+def test_a_chip_that_runs_windows_as_soon_as_it_can_gives_the_same_integers(chooser):
+    network, inputs = _network(chooser)
+    try:
+        schedule = random_schedule(chooser, network, arithmetic="integer")
+    except MappingError:
+        assume(False)
+    program = compile_schedule(network, schedule)
+    expected = run_quantized(lower_to_integers(network).network, inputs)
+    assert_same_bits(interpret(program, inputs).outputs, expected)
+    assert_same_bits(Executor(program).run(inputs), expected)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_wide_integers_are_near_the_floats_that_they_stand_for(seed: int) -> None:
+    network, inputs = _network(SeededChooser(seed), samples=32)
+    network = assign_digital_grids(network, inputs)
+    floats, integers = run_quantized(network, inputs), run_quantized(lower_to_integers(network).network, inputs)
+    for name, values in floats.items():
+        error, size = float(np.abs(integers[name] - values).mean()), float(np.abs(values).mean())
+        assert error <= 0.05 * size + 1e-6

@@ -1,0 +1,75 @@
+"""Which operations on integers a network becomes, and what has none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from network_builder import NetworkBuilder, attention, residual
+
+from mho.errors import MhoError, UnsupportedOperationError
+from mho.network.graph import Network
+from mho.network.integer_lowering import lower_to_integers
+from mho.network.reference import run_quantized
+from mho.policy import BitWidths, Policy
+from mho.quantization.digital_grids import assign_digital_grids
+from mho.quantization.ptq import quantize
+
+
+def _quantized(network: Network, bits: BitWidths | None = None) -> tuple[Network, np.ndarray]:
+    inputs = np.random.default_rng(0).standard_normal((40, *network.inputs[0].shape)).astype(np.float32)
+    return quantize(network, Policy.uniform(network.layer_names, bits or BitWidths(8, 8)), inputs), inputs
+
+
+def test_a_residual_network_takes_an_operation_for_the_sum_and_the_mean_alone() -> None:
+    """Activations behind layers are limits of their rounding; what a layer alone reads lies on its grid."""
+    quantized, inputs = _quantized(residual())
+    network = assign_digital_grids(quantized, inputs)
+    ops = [node.op for node in lower_to_integers(network).network.nodes]
+    assert ops == [
+        *("int_quantize", "conv", "int_scale", "conv", "int_add"), *("conv", "int_reduce_sum", "linear"),
+        "int_dequantize",
+    ]  # fmt: skip
+    # Both operands of the sum, that of the mean, and the output.
+    assert [node.op for node in network.nodes].count("fake_quantize") == 4
+
+
+def test_attention_in_integers_is_near_its_floats() -> None:
+    quantized, inputs = _quantized(attention())
+    network = assign_digital_grids(quantized, inputs)
+    lowered = lower_to_integers(network).network
+    assert "int_softmax" in [node.op for node in lowered.nodes]
+    (floats,), (integers,) = (run_quantized(one, inputs).values() for one in (quantized, lowered))
+    assert np.abs(floats - integers).max() <= 0.02 * np.abs(floats).max()
+
+
+def test_a_quantized_network_with_grids_is_not_given_others() -> None:
+    quantized, inputs = _quantized(residual())
+    network = assign_digital_grids(quantized, inputs)
+    assert assign_digital_grids(network, 9 * inputs) is network
+
+
+def test_a_tensor_without_a_grid_is_named() -> None:
+    quantized, _ = _quantized(residual())
+    with pytest.raises(UnsupportedOperationError, match=r"have no integers: .*stem.*(.|\n)*--arithmetic integer"):
+        lower_to_integers(quantized)
+
+
+def test_an_operation_without_an_integer_form_is_named() -> None:
+    builder = NetworkBuilder((1, 4, 6))
+    builder.linear(6, name="first")
+    other = builder.add("exp")
+    builder.linear(6, name="second")
+    builder.add("div", other, name="quotient")
+    quantized, inputs = _quantized(builder.build())
+    network = assign_digital_grids(quantized, inputs)
+    with pytest.raises(UnsupportedOperationError, match=r"quotient.*division by a tensor"):
+        lower_to_integers(network)
+
+
+def test_a_float_network_and_impossible_bits_are_refused() -> None:
+    network = residual()
+    with pytest.raises(MhoError, match="quantize it first"):
+        assign_digital_grids(network, np.zeros((2, 1, 3, 8, 8), np.float32))
+    quantized, inputs = _quantized(network)
+    with pytest.raises(MhoError, match="8 to 16"):
+        assign_digital_grids(quantized, inputs, bits=17)
