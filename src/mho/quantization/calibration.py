@@ -54,10 +54,7 @@ def calibrate(trainable: TrainableNetwork, inputs: Inputs, batch_size: int | Non
         DataError: no samples, NaN or infinity in the inputs, the weights or any layer's input, or a layer whose weights
             or inputs are all smaller than `LEAST_MAGNITUDE`, but not all 0.
     """
-    if not len(inputs):
-        raise DataError("no calibration samples", where="calibration", expected="a few hundred")
-    if not all(torch.isfinite(one).all() for one in (inputs.tensors if isinstance(inputs, JointInputs) else (inputs,))):
-        raise DataError("NaN or infinite values", where="calibration inputs", expected="finite numbers")
+    check_samples(inputs)
     modules = trainable.mvm_modules
     weights = {name: _checked_weight(name, m.weight) for name, m in modules.items() if m.weight is not None}
     observed = _observe(
@@ -77,6 +74,14 @@ def calibrate(trainable: TrainableNetwork, inputs: Inputs, batch_size: int | Non
     table = CalibrationTable(layers)
     trainable.set_calibration(table)
     return table
+
+
+def check_samples(inputs: Inputs) -> None:
+    """Raise `DataError` where there are none, or numbers of theirs are not finite."""
+    if not len(inputs):
+        raise DataError("no calibration samples", where="calibration", expected="a few hundred")
+    if not all(torch.isfinite(one).all() for one in (inputs.tensors if isinstance(inputs, JointInputs) else (inputs,))):
+        raise DataError("NaN or infinite values", where="calibration inputs", expected="finite numbers")
 
 
 class CalibratedLayer:

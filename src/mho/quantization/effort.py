@@ -7,9 +7,9 @@ from typing import Literal, get_args
 from mho.errors import ConfigError, suggest
 
 Effort = Literal["fast", "good", "best"]
-"""`fast`: steps of least squared error and corrected biases (`mho.quantization.calibration`). `good`: rounding is
-learned too, layer by layer (`mho.quantization.reconstruction`). `best`: then whole blocks are fitted
-(`mho.quantization.block_fitting`)."""
+"""`fast`: steps of least squared error and corrected biases (`mho.quantization.calibration`). `good`: `quantize`
+scales channels of activations (`mho.quantization.smoothing`), and rounding is learned, layer by layer
+(`mho.quantization.reconstruction`). `best`: then whole blocks are fitted (`mho.quantization.block_fitting`)."""
 
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
 

@@ -60,16 +60,22 @@ class VectorSampler:
     Args:
         module: with a weight.
         samples: that will come.
+        most: vectors to take, about.
     """
 
-    def __init__(self, module: MvmModule, samples: int) -> None:
+    def __init__(self, module: MvmModule, samples: int, most: int = _MOST_VECTORS) -> None:
         assert module.weight is not None
         self._module = module
         self._groups = module.geometry[4] if module.op == "conv" else 1  # type: ignore[misc]
         self._inputs = module.weight[0].numel()
         wanted = min(_MOST_VECTORS, max(_LEAST_VECTORS, _VECTORS_PER_INPUT * self._inputs))
-        wanted = max(1, min(wanted, _MOST_VALUES // (self._inputs * self._groups)))
+        wanted = max(1, min(wanted, most, _MOST_VALUES // (self._inputs * self._groups)))
         self._each = -(-wanted // samples)
+
+    @property
+    def is_conv(self) -> bool:
+        """Whether the layer is a convolution."""
+        return self._module.op == "conv"
 
     def take(self, x: Tensor, first: int) -> Tensor:
         """Return vectors [groups, inputs, vectors] of the layer's streamed operand.
@@ -78,7 +84,7 @@ class VectorSampler:
             x: [n, (B,) C, H, W] or [n, ..., K].
             first: number of the first sample, which the choice of positions depends on.
         """
-        if self._module.op == "conv":
+        if self.is_conv:
             x = x.flatten(0, 1) if x.dim() == 5 else x
             return self._take_windows(x, first)
         x = x.reshape(len(x), -1, x.shape[-1])

@@ -14,6 +14,7 @@ from mho.quantization.effort import Effort
 from mho.quantization.joint_inputs import as_inputs
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.reconstruction import reconstruct
+from mho.quantization.smoothing import smooth
 
 
 def quantize(
@@ -34,11 +35,13 @@ def quantize(
         policy: bit widths of every MVM layer.
         calibration_inputs: real numbers [N, *S] or [N, *S[1:]], as the network takes them, of several inputs by name; a
             few hundred samples.
-        table: calibration found before for this network; only other efforts than "fast" then use the inputs.
+        table: calibration found before for this network, which is not smoothed then; only other efforts than "fast"
+            then use the inputs.
         batch_size: samples at a time of the calibration; by default 256, fewer where the network's tensors are large.
-        effort: "fast": calibration alone; "good": rounding is learned too, layer by layer
-            (`mho.quantization.reconstruction`); "best": then blocks of layers are fitted to the float network's outputs
-            by gradient descent (`mho.quantization.block_fitting`). No labels are needed.
+        effort: "fast": calibration alone; "good": channels of activations are scaled first
+            (`mho.quantization.smoothing`), and rounding is learned, layer by layer
+            (`mho.quantization.reconstruction`); "best": then blocks of layers are fitted to the float network's
+            outputs by gradient descent (`mho.quantization.block_fitting`). No labels are needed.
         seed: of what "best" draws.
         on_progress: told how far the efforts beyond "fast" are.
 
@@ -51,9 +54,11 @@ def quantize(
     """
     if batch_size is not None and batch_size < 1:
         raise DataError(f"batch_size is {batch_size}", where="quantize", expected="1 or more")
-    trainable = TrainableNetwork(network)
-    policy.check_against(trainable.mvm_modules)
+    policy.check_against(network.layer_names)
     inputs = as_inputs(network, calibration_inputs) if table is None or effort != "fast" else None
+    if inputs is not None and table is None and effort != "fast":
+        network = smooth(network, policy, inputs)
+    trainable = TrainableNetwork(network)
     if table is None:
         assert inputs is not None, "read above"
         calibrate(trainable, inputs, None if batch_size is None else min(batch_size, max(1, len(inputs))))
