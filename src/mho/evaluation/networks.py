@@ -1,8 +1,8 @@
 """Evaluates quantized networks: in floats, which equals their exact integers, or on sampled chips that are not ideal.
 
-`ChipEvaluator` compiles a network for the accelerator, samples chips, and finds the ranges of calibrated ADCs on each
-of them from calibration samples, as `mho calibrate-adcs` does. Which evaluator a run or a search uses is chosen in
-`mho.evaluation.accuracy`.
+`ChipEvaluator` compiles a network for the machine that is described, samples chips, and finds the ranges of calibrated
+ADCs on each of them from calibration samples, as `mho calibrate-adcs` does. Which evaluator a run or a search uses is
+chosen in `mho.evaluation.accuracy`.
 """
 
 from __future__ import annotations
@@ -105,6 +105,7 @@ class ChipEvaluator:
             **({"recalibrates": True} if self._chips.recalibrates else {}),
             "accelerator": self._accelerator.to_json(),
             "mapping": str(self._mapping),
+            **({"program": "schedule"} if self._accelerator.chip.crossbars > 1 else {}),
             "seeds": self._seeds,
             "images": len(self._seen),
         }
@@ -251,18 +252,20 @@ def score_logits(outputs: Mapping[str, NDArray[np.float32]], labels: NDArray[np.
 
 
 def compile_trained(trainable: TrainableNetwork, hardware: Accelerator, mapping: MappingModel) -> Program:
-    """Return the program of a network as it is trained; its policy gives bits of ADCs.
+    """Return the machine's own program of a network as it is trained: what its crossbars allow, as runs have it.
+
+    The network's policy gives bits of ADCs.
 
     Its digital unit computes in float32: tensors between layers get integers when a network is finished.
 
     Raises:
         MhoError: the network cannot be compiled for the hardware.
     """
-    from mho.program.lowering import compile_network
+    from mho.evaluation.compilation import compile_for_machine
 
     adc_bits = {} if trainable.policy is None else trainable.policy.adc_bits
     in_float = override(hardware, arithmetic="float32")
-    return compile_network(trainable.to_quantized_network(), in_float, model=mapping, adc_bits=adc_bits)
+    return compile_for_machine(trainable.to_quantized_network(), in_float, model=mapping, adc_bits=adc_bits)
 
 
 def samples_for_ranges(calibration: Split) -> NDArray[np.float32]:

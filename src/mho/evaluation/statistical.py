@@ -18,10 +18,10 @@ from mho.array.conductances import Device, check_conditions
 from mho.data.dataset import Split
 from mho.errors import UnsupportedOperationError
 from mho.evaluation.chips import SampledChips
+from mho.evaluation.machine_arrays import MachineArrays
 from mho.evaluation.networks import score_logits
 from mho.hardware.array import Compensation, Placement
 from mho.hardware.spec import Accelerator
-from mho.mapping.layer_arrays import arrays_of_network
 from mho.mapping.layer_mapping import MappingModel
 from mho.seeds import derive_seed
 
@@ -66,7 +66,7 @@ class StatisticalEvaluator:
 
     Args:
         chips: their hardware, and when they are read; their number does not count.
-        accelerator: that layers are mapped onto.
+        accelerator: the machine that layers are mapped onto, see `mho.evaluation.machine_arrays`.
         calibration: samples that errors of converters are measured on.
         mapping: how layers are laid into crossbars.
         seed: of the run.
@@ -105,6 +105,7 @@ class StatisticalEvaluator:
             "conditions": asdict(self._chips.conditions),
             "accelerator": self._accelerator.to_json(),
             "mapping": str(self._mapping),
+            **({"program": "plan"} if self._accelerator.chip.crossbars > 1 else {}),
             "seed": self._seed,
             "chips": VIRTUAL_CHIPS,
             **({"correction_samples": CORRECTION_SAMPLES} if self._chips.recalibrates else {}),
@@ -134,7 +135,7 @@ class StatisticalEvaluator:
                 self._chips.hardware,
                 self._chips.conditions,
                 self._seen,
-                lambda network, policy: arrays_of_network(network, policy, self._accelerator, self._mapping),
+                MachineArrays(self._accelerator, self._mapping).find,
                 self._seed,
             )
         layers = self._layers.find(trainable)

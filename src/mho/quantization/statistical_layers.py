@@ -27,21 +27,21 @@ from mho.quantization.qat import TrainableNetwork
 from mho.quantization.quantizers import Quantizer
 from mho.quantization.statistical_noise import StatisticalNoise
 
-_Key = tuple[str, BitWidths, bytes]
+_Key = tuple[str, BitWidths, LayerArrays | None, bytes]
 
 _MOST_WEIGHTS = 1 << 23
 """Of the layers that are kept for other policies: each takes some 70 bytes, on all virtual chips together."""
 
 
 class StatisticalLayers:
-    """Layers of one network on arrays, by name, widths and weights."""
+    """Layers of one network on arrays, by name, widths, where they lie, and weights."""
 
     def __init__(
         self,
         hardware: Accelerator,
         conditions: Conditions,
         seen: Split,
-        map_network: Callable[[Network, Policy], dict[str, LayerArrays]],
+        list_arrays: Callable[[Network, Policy], dict[str, LayerArrays]],
         seed: int,
     ) -> None:
         """Prepare.
@@ -50,13 +50,13 @@ class StatisticalLayers:
             hardware: cells, wires and converters.
             conditions: when and how cells are read.
             seen: samples that errors of converters are measured on.
-            map_network: tells where the weights of a network lie (`mho.mapping.layer_arrays.arrays_of_network`).
+            list_arrays: tells where the weights of a network lie, the same object wherever a layer lies in the same way
+                (`mho.evaluation.machine_arrays`).
             seed: of the chip that they are measured on.
         """
         self._hardware, self._conditions, self._seen = hardware, conditions, seen
-        self._map_network, self._seed = map_network, seed
+        self._list_arrays, self._seed = list_arrays, seed
         self._inputs: dict[str, tuple[Tensor, ...]] = {}
-        self._arrays: dict[tuple[str, BitWidths], LayerArrays | None] = {}
         self._layers: dict[_Key, StatisticalNoise | None] = {}
 
     def find(self, trainable: TrainableNetwork) -> dict[str, StatisticalNoise]:
@@ -70,8 +70,8 @@ class StatisticalLayers:
             raise PolicyError("the network is in float", expected="a policy for every layer")
         modules = trainable.mvm_modules
         widths = {name: trainable.policy[name] for name in modules}
-        arrays = self._find_arrays(trainable.network, widths)
-        keys = {name: (name, bits, _digest(modules[name])) for name, bits in widths.items()}
+        arrays = self._list_arrays(trainable.network, Policy(widths))
+        keys = {name: (name, bits, arrays.get(name), _digest(modules[name])) for name, bits in widths.items()}
         if any(key not in self._layers for key in keys.values()):
             self._add_layers(trainable, arrays, keys)
         found = {name: self._layers[key] for name, key in keys.items()}
@@ -88,14 +88,6 @@ class StatisticalLayers:
             left -= 0 if stored is None or self._layers[key] is None else stored.numel()
             if left < 0:
                 del self._layers[key]
-
-    def _find_arrays(self, network: Network, widths: Mapping[str, BitWidths]) -> dict[str, LayerArrays]:
-        """Return where the weights of each layer lie, by name, in execution order."""
-        if any(pair not in self._arrays for pair in widths.items()):
-            found = self._map_network(network, Policy(widths))
-            self._arrays |= {(name, bits): found.get(name) for name, bits in widths.items()}
-        known = {name: self._arrays[name, bits] for name, bits in widths.items()}
-        return {name: one for name, one in known.items() if one is not None}
 
     def _add_layers(
         self, trainable: TrainableNetwork, arrays: Mapping[str, LayerArrays], keys: Mapping[str, _Key]

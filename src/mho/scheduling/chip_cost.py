@@ -26,7 +26,7 @@ from mho.cost_model.energy import price_activity, price_leakage
 from mho.errors import ConfigError
 from mho.hardware.spec import Accelerator
 from mho.mapping.activity import Activity
-from mho.mapping.layer_mapping import DEFAULT_MODEL, MappingModel
+from mho.mapping.layer_mapping import DEFAULT_MODEL, LayerMapping, MappingModel
 from mho.network.graph import Network
 from mho.network.layers import derive_layer_table
 from mho.policy import Policy
@@ -136,6 +136,10 @@ class QuickPlan:
     cost: ChipCost
 
 
+_Found = tuple[ChipCost, tuple[LayerMapping, ...]]
+"""What a policy takes, and how its layers lie."""
+
+
 @dataclass(frozen=True, eq=False)
 class _Point:
     """A choice, its graph and its times with an ideal interconnect."""
@@ -180,16 +184,24 @@ class ChipCostModel:
         self.options = OptionTable(self._layers, accelerator, model, with_energy=objective.needs_energy)
         self._needs = DependencyTable(network, self._names)
         self._reloads = ReloadCosts(self._layers, self.options, accelerator, model, with_energy=objective.needs_energy)
-        self._known: dict[Policy, ChipCost] = {}
+        self._known: dict[Policy, _Found] = {}
 
     def cost(self, policy: Policy) -> ChipCost:
         """Return what a policy takes. Raises `PolicyError` where it does not name the layers."""
+        return self._find(policy)[0]
+
+    def map_layers(self, policy: Policy) -> dict[str, LayerMapping]:
+        """Return how the layers lie in the plan that a policy is costed by, by name. Raises as `cost`."""
+        return dict(zip(self._names, self._find(policy)[1], strict=True))
+
+    def _find(self, policy: Policy) -> _Found:
         if policy not in self._known:
-            found = self.plan(policy)
-            costs = [] if found is None else [found.cost]
-            if found is None or self._needs_units(policy):
-                costs.append(self._cost_reload(policy))
-            self._known[policy] = min(costs, key=lambda cost: cost.value(self.objective))
+            plan, found = self.plan(policy), list[_Found]()
+            if plan is not None:
+                found.append((plan.cost, tuple(layer.mapping for layer in plan.graph.layers)))
+            if plan is None or self._needs_units(policy):
+                found.append(self._cost_reload(policy))
+            self._known[policy] = min(found, key=lambda one: one[0].value(self.objective))
         return self._known[policy]
 
     def _needs_units(self, policy: Policy) -> bool:
@@ -363,10 +375,10 @@ class ChipCostModel:
                     found.append((-saved, layer, other, chooser.change(choice, layer, other, taken)))
         return [change for *_, change in sorted(found, key=lambda one: one[:3])]
 
-    def _cost_reload(self, policy: Policy) -> ChipCost:
+    def _cost_reload(self, policy: Policy) -> _Found:
         """Cost a policy whose tiles the chip cannot hold: some are rewritten for every input."""
         found = self._reloads.cost(policy)
-        return ChipCost(
+        cost = ChipCost(
             found.latency_ps,
             found.latency_ps,
             found.energy_aj,
@@ -374,3 +386,4 @@ class ChipCostModel:
             found.cell_writes,
             regime=Regime.TIME_MULTIPLEXED if found.writes else Regime.WEIGHT_STATIONARY,
         )
+        return cost, found.mappings

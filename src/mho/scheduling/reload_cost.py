@@ -38,12 +38,14 @@ class ReloadCost:
         energy_aj: of one input, leakage of the whole chip included; 0 where it is not wanted, aJ.
         writes: crossbars that are written for an input.
         cell_writes: how often an input writes a cell of the rotating crossbars, on average.
+        mappings: of the layers, in execution order.
     """
 
     latency_ps: int
     energy_aj: int
     writes: int
     cell_writes: Fraction
+    mappings: tuple[LayerMapping, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +107,8 @@ class ReloadCosts:
         plan = min(times, key=lambda one: (times[one], count_writes(work, one)))
         writes = count_writes(work, plan)
         energy = self._price(work, plan, mapped, times[plan]) if self._with_energy else 0
-        return ReloadCost(times[plan], energy, writes, Fraction(writes, plan.rotating) if writes else Fraction(0))
+        cell_writes = Fraction(writes, plan.rotating) if writes else Fraction(0)
+        return ReloadCost(times[plan], energy, writes, cell_writes, tuple(one.mapping for one in mapped))
 
     def _list_plans(self, work: NetworkTiles) -> Iterable[ReloadPlan]:
         """Return plans without repetition: a simple one, and one for each of some numbers of rotating crossbars."""

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from mho.errors import ConfigError
 from mho.hardware.mapping_rules import ErrorBound
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_mapping import MappingModel
 from mho.policy import UNIFORM_REFERENCE, Policy
 from mho.workflow.config import EvaluationSettings
+from mho.workflow.material import Material
+from mho.workflow.network_stages import FLOAT_FILE
 from mho.workflow.prepared import Prepared
+from mho.workflow.search_settings import EXECUTION, SearchSettings
 from mho.workflow.stage import Figures, Report
 
 if TYPE_CHECKING:
@@ -32,9 +36,8 @@ SAMPLED = 200
 """Validation samples on which every bound is evaluated, at most, where that is on sampled chips."""
 
 
-def is_bound_open(prepared: Prepared, evaluation: EvaluationSettings) -> bool:
+def is_bound_open(material: Material, evaluation: EvaluationSettings) -> bool:
     """Tell whether a run chooses the bound: it is left to it, and accuracies of chips count."""
-    material = prepared.material
     return (
         material.accelerator.mapping.max_error == "auto"
         and material.mapping is MappingModel.BEST
@@ -47,17 +50,17 @@ def is_bound_open(prepared: Prepared, evaluation: EvaluationSettings) -> bool:
 class ChooseMapping:
     """Choose `mapping.max_error` at uniform 8/8: the cheapest mapping within the allowed drop, else the most accurate.
 
+    Bounds under which every policy costs more than the search's budget are passed over.
+
     Attributes:
         layer_names: of the network.
-        objective: what is cheap.
-        allowed_drop: of accuracy on chips, against exact integers.
+        search: its objective, what accuracy on chips may lose against exact integers, what policies may cost.
     """
 
     prepared: Prepared
     layer_names: tuple[str, ...]
     evaluation: EvaluationSettings
-    objective: Objective
-    allowed_drop: float
+    search: SearchSettings
     seed: int
     name: str = "mapping"
     title: str = "Choose the mapping"
@@ -72,7 +75,8 @@ class ChooseMapping:
             "accelerator": material.accelerator.to_json(),
             "bounds": [str(bound) for bound in BOUNDS],
             "objective": str(self.objective),
-            "allowed_drop": self.allowed_drop,
+            "allowed_drop": self.search.allowed_drop,
+            **self._budget_ingredients,
             "evaluation": self.evaluation.model_dump(mode="json"),
             **evaluator_ingredients(self.prepared.evaluators(self.evaluation, self.seed).candidates),
         }
@@ -90,6 +94,7 @@ class ChooseMapping:
         exact = evaluate_network(module, validation)["accuracy"]
         tried: list[dict[str, Any]] = []
         seen: list[Any] = []
+        costly: list[str] = []
         for number, bound in enumerate(BOUNDS):
             report(number / len(BOUNDS), f"error of at most {bound}")
             prepared = self._bounded(bound)
@@ -99,17 +104,47 @@ class ChooseMapping:
             if (mapped.mapping.layers, cost) in seen:
                 continue
             seen.append((mapped.mapping.layers, cost))
+            if not self._affords(prepared.material):
+                costly.append(str(bound))
+                continue
             evaluator = prepared.evaluators(self.evaluation, self.seed).candidates
             found = evaluate_network(module, validation, evaluator)
             tried.append({"max_error": str(bound), "cost": cost, "accuracy": found["accuracy"]})
-        target = exact - self.allowed_drop / 100
+        target = exact - self.search.allowed_drop / 100
         return {
             "exact_accuracy": exact,
             "target_accuracy": target,
             "tried": tried,
+            "beyond_budget": costly,
             "chosen": _choose(tried, target),
             "unit": self.objective.unit,
         }
+
+    @property
+    def _budget_ingredients(self) -> dict[str, Any]:
+        """What it depends on through a cost budget: whatever limits policies."""
+        if self.search.cost_budget is None:
+            return {}
+        return {"search": self.search.model_dump(mode="json", exclude={"finalists", "start", *EXECUTION})}
+
+    @property
+    def objective(self) -> Objective:
+        """What is cheap."""
+        from mho.bit_search.objective import Objective
+
+        return Objective(self.search.objective)
+
+    def _affords(self, material: Material) -> bool:
+        """Return whether some policy costs no more than the budget on hardware with a bound."""
+        from mho.workflow.search_stage import make_space
+
+        if self.search.cost_budget is None:
+            return True
+        try:
+            make_space(self.prepared.float_network.folder / FLOAT_FILE, self.search, material)
+        except ConfigError:  # all else that may be wrong was refused before the run began
+            return False
+        return True
 
     def _cost(self, network: Network, policy: Policy, hardware: Accelerator, crossbar_ps: int) -> int:
         """Return what the objective is on the whole accelerator, as the search counts it; `crossbar_ps`: on one."""
@@ -128,8 +163,12 @@ class ChooseMapping:
         told = words.get(bound, f"errors of at most {bound} of a layer's output")
         return (
             f"{told}: {100 * chosen['accuracy']:.2f} % on chips at 8/8, "
-            f"{chosen['cost'] / cheapest:.2f}x the cost of the cheapest"
+            f"{chosen['cost'] / cheapest:.2f}x the cost of the cheapest{self._tell_costly(figures)}"
         )
+
+    def _tell_costly(self, figures: Mapping[str, Any]) -> str:
+        costly = figures["beyond_budget"]
+        return f"; beyond the cost budget whatever the policy: {', '.join(costly)}" if costly else ""
 
     def apply(self, figures: Mapping[str, Any]) -> Prepared:
         """Return what a run goes on with: its accelerator has the bound that was chosen."""

@@ -136,11 +136,11 @@ def make_noise(
     network: TrainableNetwork, noise: TrainingNoise, accelerator: Accelerator, mapping: MappingModel
 ) -> ArrayNoise:
     """Return the arrays that `network` is trained on with its policy. Raises `MhoError`."""
-    from mho.mapping.layer_arrays import arrays_of_network
+    from mho.evaluation.machine_arrays import MachineArrays
     from mho.quantization.array_noise import ArrayNoise
 
     assert network.policy is not None
-    arrays = arrays_of_network(network.network, network.policy, accelerator, mapping)
+    arrays = MachineArrays(accelerator, mapping).find(network.network, network.policy)
     settings = noise.settings
     return ArrayNoise(
         noise.hardware,
@@ -164,7 +164,7 @@ def check_noise(
     settings = training.specified_noise if isinstance(training, QatSettings) else None
     if settings is None:
         return
-    from mho.mapping.layer_arrays import arrays_of_network
+    from mho.evaluation.machine_arrays import MachineArrays
     from mho.network.onnx_reader import read_onnx
     from mho.quantization.array_noise import ArrayNoise
 
@@ -178,7 +178,7 @@ def check_noise(
         )
     network = read_onnx(network_file)
     policy = Policy.uniform(network.layer_names, UNIFORM_REFERENCE)
-    arrays = arrays_of_network(network, policy, accelerator, mapping)
+    arrays = MachineArrays(accelerator, mapping).find(network, policy)
     ArrayNoise(hardware, arrays, conditions=conditions)
 
 

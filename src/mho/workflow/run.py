@@ -10,7 +10,6 @@ from typing import Protocol
 
 import numpy as np
 
-from mho.bit_search.objective import Objective as SearchObjective
 from mho.cache_folder import write_atomically
 from mho.data.loading import load_dataset
 from mho.display import Drawable, Table
@@ -226,19 +225,17 @@ def prepare(config: RunConfig, material: Material, get: Callable[[Stage], StageR
     seed = config.run.seed
     network = get(BuildNetwork(material, config.network, seed))
     # Here, so that impossible limits or hardware are reported before hours of training, not after.
-    make_space(network.folder / NETWORK_FILE, config.search, material)
+    is_open = is_bound_open(material, config.evaluation)
+    loosest = material.on(material.accelerator.with_max_error("none")) if is_open else material
+    make_space(network.folder / NETWORK_FILE, config.search, loosest)
     check_noise(network.folder / NETWORK_FILE, config.qat, material.accelerator, material.mapping)
     float_network = get(TrainFloat(material, network, config.float_training, seed, config.network.has_weights))
     prepared = Prepared(material, float_network, get(Calibrate(material, float_network)), config.calibration.effort)
-    search = config.search
-    if is_bound_open(prepared, config.evaluation):
-        choice = ChooseMapping(
-            prepared, tuple(network.figures["layers"]), config.evaluation, SearchObjective(search.objective),
-            search.allowed_drop, seed,
-        )  # fmt: skip
+    if is_open:
+        choice = ChooseMapping(prepared, tuple(network.figures["layers"]), config.evaluation, config.search, seed)
         prepared = choice.apply(get(choice).figures)
     if (training := config.evaluation.shared_training) is not None:
-        space = make_space(network.folder / NETWORK_FILE, search, prepared.material)
+        space = make_space(network.folder / NETWORK_FILE, config.search, prepared.material)
         choices = {layer.name: layer.choices for layer in space.layers}
         prepared = replace(prepared, shared=get(TrainShared(prepared, choices, training, seed)))
     return network, prepared

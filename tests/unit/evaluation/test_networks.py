@@ -17,6 +17,7 @@ from mho.data.spec import DataSpec
 from mho.evaluation.accuracy import choose_evaluators, sample_chips
 from mho.evaluation.chips import SampledChips
 from mho.evaluation.networks import ChipEvaluator, score_logits
+from mho.hardware.loading import override
 from mho.mapping.layer_mapping import MappingModel
 from mho.policy import BitWidths, Policy
 from mho.quantization.calibration import calibrate
@@ -146,17 +147,21 @@ CALIBRATED = {"adc_range": "calibrated-columns"}
 WORN = {"programming_error": 0.1, "drift_exponent": 0.05, "drift_exponent_std": 0.02}
 
 
-def make_evaluator(dataset, chips):
-    return ChipEvaluator(chips, COMPILED, dataset.calibration, mapping=MappingModel.PAPER, seed=5)
+def make_evaluator(dataset, chips, machine=COMPILED):
+    return ChipEvaluator(chips, machine, dataset.calibration, mapping=MappingModel.PAPER, seed=5)
 
 
-@pytest.mark.parametrize("converters", [{}, {"adc_bits": 5, **CALIBRATED}])
-def test_it_tells_the_mean_of_chips_at_their_age(trained, dataset, converters):
+@pytest.mark.parametrize(("converters", "crossbars"), [({}, 1), ({"adc_bits": 5, **CALIBRATED}, 1), ({}, 6), ({}, 60)])
+def test_it_tells_the_mean_of_chips_at_their_age_with_the_program_of_the_machine(
+    trained, dataset, converters, crossbars
+):
     network, _ = quantized(trained, dataset, "4/4")
     hardware, later = make_accelerator(32, 32, 2, array=WORN, converters=converters), mho.Conditions(1e4)
-    on_arrays = make_evaluator(dataset, SampledChips(2, hardware, later))
+    machine = override(COMPILED, crossbars=crossbars)
+    on_arrays = make_evaluator(dataset, SampledChips(2, hardware, later), machine)
     (found,) = on_arrays.evaluate(network, (dataset.validation,))
-    program = mho.compile(network.to_quantized_network(), COMPILED, mapping="paper")
+    program = mho.compile(network.to_quantized_network(), machine, mapping="paper")
+    assert (program.regime == "one-crossbar") == (crossbars == 1)
     told = []
     for number in range(2):
         chip = {"seed": derive_seed(5, f"judged chip {number}"), "hardware": hardware, "conditions": later}

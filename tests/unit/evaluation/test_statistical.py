@@ -61,7 +61,7 @@ def test_layers_of_policies_long_ago_are_forgotten_and_found_again(trainable, da
     monkeypatch.setattr(statistical_layers, "_MOST_WEIGHTS", 3600)
     evaluator, split = model(CONVERTED, dataset), (dataset.validation,)
     before = [evaluator.evaluate(widths(trainable, bits), split) for bits in ("4/4", "5/5", "6/6")]
-    assert {bits for _, bits, _ in evaluator._layers._layers} == {BitWidths(5, 5), BitWidths(6, 6)}
+    assert {bits for _, bits, *_ in evaluator._layers._layers} == {BitWidths(5, 5), BitWidths(6, 6)}
     assert [evaluator.evaluate(widths(trainable, bits), split) for bits in ("4/4", "5/5", "6/6")] == before
 
 
