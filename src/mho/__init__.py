@@ -42,6 +42,7 @@ _HOMES = {
     "count_zero_slices": "mho.api.programs",
     "emit": "mho.api.targets",
     "vectors": "mho.api.targets",
+    "run_on_device": "mho.api.targets",
     "plot": "mho.api.charts",
     "TrainableNetwork": "mho.quantization.qat",
     "TrainingOptions": "mho.quantization.training_options",
@@ -106,6 +107,7 @@ if TYPE_CHECKING:
     from mho.api.runs import search_config as search_config
     from mho.api.runs import study as study
     from mho.api.targets import emit as emit
+    from mho.api.targets import run_on_device as run_on_device
     from mho.api.targets import vectors as vectors
     from mho.array.conductances import Conditions as Conditions
     from mho.bit_search.api import SearchOptions as SearchOptions

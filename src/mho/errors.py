@@ -79,6 +79,10 @@ class ProgramError(MhoError):
     """A program is inconsistent with itself or with the accelerator it is run on."""
 
 
+class DeviceError(MhoError):
+    """A device that runs a program failed, gave a wrong kind of answer or none."""
+
+
 class TrainingError(MhoError):
     """A training cannot go on: it diverged."""
 

@@ -44,6 +44,8 @@ DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 TUTORIALS = DOCS / "tutorials"
 """Run by tests/end_to_end/test_tutorials.py."""
+BRING_UP = DOCS / "bring-up.md"
+"""Run by tests/end_to_end/test_bring_up.py."""
 README = ROOT / "README.md"
 
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -73,7 +75,9 @@ def read(page: str) -> str:
 # -- Python -----------------------------------------------------------------------------------------------------------
 
 
-SNIPPETS = [page for page in [README, *PAGES] if blocks(page, "python") and page.parent != TUTORIALS]
+SNIPPETS = [
+    page for page in [README, *PAGES] if blocks(page, "python") and page.parent != TUTORIALS and page != BRING_UP
+]
 
 
 @pytest.mark.pages

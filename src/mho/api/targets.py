@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from mho.deploy.backends import Emitted
     from mho.deploy.vectors import LayerVectors
     from mho.program.program import Program
+    from mho.simulation.device import Device
+    from mho.simulation.device_run import DeviceRun
 
 
 @check_arguments()
@@ -85,3 +87,33 @@ def vectors(
     check_number("sample", sample, 0, where="mho.vectors")
     arrays = as_inputs(inputs)
     return record_vectors(as_program(program), arrays, layer, windows=windows, sample=sample, adc_bits=adc_bits)
+
+
+@check_arguments()
+def run_on_device(
+    program: Program | str | Path, inputs: Inputs, device: Device | str, *, compare: bool = False
+) -> DeviceRun:
+    """Run a program on a device: the interpreter drives its crossbars, instruction by instruction, sample by sample.
+
+    Args:
+        program: what `mho.compile` made, or the path of a .mho file.
+        inputs: as for `mho.simulate`.
+        device: a `mho.simulation.device.Device`; `tcp:HOST:PORT`, one behind a socket; or `package.module:function` or
+            `path/file.py:function`, a factory without arguments.
+        compare: hold each count beside what drives and cells give.
+
+    Returns:
+        Outputs, computed from the counts of the device, and the comparison.
+
+    Raises:
+        ConfigError: the device cannot be reached or loaded, or lacks a function.
+        DataError: an input is missing, unknown, of another shape or not finite.
+        DeviceError: the device fails, or answers with something else than counts.
+        InputFileError, ProgramError: the file is not a sound program, or its counts may pass 32 bits.
+    """
+    from mho.simulation.device import check_device, load_device
+    from mho.simulation.device_run import run_on_device as run
+
+    loaded, arrays = as_program(program), as_inputs(inputs)
+    chosen = load_device(device) if isinstance(device, str) else check_device(device, where="mho.run_on_device")
+    return run(loaded, arrays, chosen, compare=compare)

@@ -31,6 +31,7 @@ from mho.cli.chip import (
     load_chip,
     tell_elsewhere,
 )
+from mho.cli.device import CompareOption, DeviceOption, check_device_options, run_on_device
 from mho.cli.outputs import check_outputs
 from mho.cli.simulation_text import describe_faults, describe_ideal, describe_pulses, print_zero_slices
 from mho.errors import ConfigError
@@ -108,6 +109,8 @@ def simulate(
     timing: TimingOption = False,
     batch: TimedBatchOption = None,
     trace: TraceOption = None,
+    device: DeviceOption = None,
+    compare: CompareOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run a program on inputs, and print how long the accelerator would take.
@@ -116,11 +119,15 @@ def simulate(
     its schedule, and the interpreter runs it in the order of the schedule. With
     --skip-zero-slices, the times of these samples on hardware that skips MVMs all of whose driven rows carry a zero
     input slice are printed too. With --seed, cells, wires and converters are those of the hardware, and differences
-    from the exact integers are printed.
+    from the exact integers are printed. With --device, hardware of your own takes the place of the crossbars.
     """
     interpreter = engine if engine is Engine.INTERPRETER else None
     of_inputs = {"output": output, "skip-zero-slices": skip_zero_slices or None, "batch-size": batch_size}
-    _check_options(inputs, {**of_inputs, "engine": interpreter}, timing=timing, batch=batch, trace=trace)
+    others = {"seed": seed, "engine": interpreter, **of_inputs, "output": None, "timing": timing}
+    check_device_options(device, compare=compare, others=others)
+    _check_options(
+        inputs, {**of_inputs, "engine": interpreter, "device": device}, timing=timing, batch=batch, trace=trace
+    )
     given: dict[str, Any] = {"hardware": hardware, "elapsed-s": elapsed_s, "temperature-k": temperature_k}
     given |= {"reads": reads, "placement": placement, "ranges": ranges, "corrections": corrections}
     _check_chip_options(inputs, engine, seed, [name for name, value in given.items() if value is not None])
@@ -135,7 +142,9 @@ def simulate(
         if inputs is not None:
             samples = Samples.read(inputs, loaded)
             samples.check(loaded)
-            if seed is None:
+            if device is not None:
+                results = _run_on_device(loaded, samples, device, figures, compare=compare)
+            elif seed is None:
                 results = _run(loaded, samples, engine, batch_size, figures)
             else:
                 state: dict[str, Any] = {"elapsed_s": elapsed_s, "temperature_k": temperature_k, "reads": reads}
@@ -254,6 +263,20 @@ def _run(loaded: Program, samples: Samples, engine: Engine, batch_size: int | No
             "simulates a chip"
         )
     _print_end(samples, seconds, engine.value, figures, with_exact_integers=results)
+    return results
+
+
+def _run_on_device(
+    loaded: Program, samples: Samples, device: str, figures: dict[str, Any], *, compare: bool
+) -> Outputs:
+    """Run a program on a device, print what came out beside exact integers, and add its figures."""
+    results, seconds = run_on_device(loaded, samples, device, figures, compare=compare)
+    exact = mho.simulate(loaded, samples.inputs)
+    _print_outputs(loaded, results, figures)
+    for output, found in results.items():
+        differ = int((found != exact[output]).reshape(len(found), -1).any(axis=1).sum())
+        echo(f"output {output}: {differ:,} of {len(found):,} samples differ from exact integers")
+    _print_end(samples, seconds, "device", figures, on_the_device=results, with_exact_integers=exact)
     return results
 
 

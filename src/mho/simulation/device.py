@@ -120,11 +120,19 @@ class Device(Protocol):
 
 
 def load_device(name: str) -> Device:
-    """Return what a factory of the user's makes: `package.module:function` or `path/file.py:function`, no arguments.
+    """Return the device that is named.
+
+    Args:
+        name: `tcp:HOST:PORT`, a device behind a socket (`mho.simulation.socket_device`); or `package.module:function`
+            or `path/file.py:function`, a factory of the user's, which is called without arguments.
 
     Raises:
-        ConfigError: it cannot be loaded, failed, or what it makes lacks a function.
+        ConfigError: it cannot be reached or loaded, failed, or what it makes lacks a function.
     """
+    if name.startswith("tcp:"):
+        from mho.simulation.socket_device import SocketDevice
+
+        return SocketDevice.connect(name)
     factory: Callable[[], object] = load_function(name)
     try:
         device = factory()
@@ -132,9 +140,14 @@ def load_device(name: str) -> Device:
         raise
     except Exception as error:  # the user's own code
         raise ConfigError(f"failed: {tell(error)}", where=name) from error
+    return check_device(device, where=name)
+
+
+def check_device(device: object, *, where: str) -> Device:
+    """Return a value that has the ten functions. Raises `ConfigError`."""
     if not isinstance(device, Device):
         missing = [one for one in vars(Device) if not one.startswith("_") and not callable(getattr(device, one, None))]
         raise ConfigError(
-            f"a {type(device).__name__} has no {', '.join(missing)}", where=name, expected="a device of ten functions"
+            f"a {type(device).__name__} has no {', '.join(missing)}", where=where, expected="a device of ten functions"
         )
     return device

@@ -183,7 +183,8 @@ class _TurnRun:
         tile, held = self._tiles[turn.tile], self._held.get(crossbar)
         if held is not None and not held.may_go:
             raise self._error(turn, f"crossbar {crossbar} is written at {time_ps:,} ps before its reads are done")
-        machine: Machine | None = self._machine
+        is_needed = turn.batch is None or any(batch == turn.batch for batch, _ in self._parts)
+        machine: Machine | None = self._machine if is_needed else None
         if tile.is_stored:
             if turn.batch is None or self._begun != (turn.batch, tile.layer):
                 raise self._error(turn, f"an operand is written at {time_ps:,} ps that is not there")
