@@ -111,7 +111,7 @@ def run_on_device(
         DeviceError: the device fails, or answers with something else than counts.
         InputFileError, ProgramError: the file is not a sound program, or its counts may pass 32 bits.
     """
-    from mho.simulation.device import check_device, load_device
+    from mho.simulation.device_loading import check_device, load_device
     from mho.simulation.device_run import run_on_device as run
 
     loaded, arrays = as_program(program), as_inputs(inputs)

@@ -1,0 +1,42 @@
+"""From the name of a device to the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mho.errors import ConfigError, MhoError
+from mho.simulation.device import Device
+from mho.simulation.socket_device import SocketDevice
+from mho.user_code import load_function, tell
+
+
+def load_device(name: str) -> Device:
+    """Return the device that is named.
+
+    Args:
+        name: `tcp:HOST:PORT`, a device behind a socket (`mho.simulation.socket_device`); or `package.module:function`
+            or `path/file.py:function`, a factory of the user's, which is called without arguments.
+
+    Raises:
+        ConfigError: it cannot be reached or loaded, failed, or what it makes lacks a function.
+    """
+    if name.startswith("tcp:"):
+        return SocketDevice.connect(name)
+    factory: Callable[[], object] = load_function(name)
+    try:
+        device = factory()
+    except MhoError:
+        raise
+    except Exception as error:  # the user's own code
+        raise ConfigError(f"failed: {tell(error)}", where=name) from error
+    return check_device(device, where=name)
+
+
+def check_device(device: object, *, where: str) -> Device:
+    """Return a value that has the ten functions. Raises `ConfigError`."""
+    if not isinstance(device, Device):
+        missing = [one for one in vars(Device) if not one.startswith("_") and not callable(getattr(device, one, None))]
+        raise ConfigError(
+            f"a {type(device).__name__} has no {', '.join(missing)}", where=where, expected="a device of ten functions"
+        )
+    return device
