@@ -7,7 +7,7 @@ from random_networks import Chooser, NetworkBuilder
 
 from mho.network.graph import Network
 
-_UNARY = ("relu", "sigmoid", "abs", "neg", "tanh")
+_UNARY = ("relu", "sigmoid", "abs", "neg", "tanh", "floor", "round", "sin", "cos")
 _BINARY = ("add", "mul", "maximum", "sub")
 
 

@@ -33,6 +33,14 @@ class Unsupported(Exception):
     """What mho cannot do with one node; the reader collects these and reports them together."""
 
 
+class EmptyTensor(Unsupported):
+    """A node would make a tensor of this shape, which has no elements."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(f"makes an empty tensor {list(shape)}")
+        self.shape = shape
+
+
 @dataclass(eq=False)
 class DraftNode:
     """One operation under construction.
@@ -120,7 +128,7 @@ class Draft:
         except ShapeError as error:
             raise Unsupported(str(error)) from error
         if min(shape, default=1) < 1:
-            raise Unsupported(f"makes an empty tensor {list(shape)}")
+            raise EmptyTensor(shape)
         if len(shape) > MAX_RANK:
             raise Unsupported(f"makes a tensor of {len(shape)} axes")
         scratch = operation.scratch(shapes, shape, attributes) if operation.scratch else ()

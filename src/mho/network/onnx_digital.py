@@ -14,7 +14,8 @@ from mho.network.draft import Unsupported
 from mho.network.graph import Attribute
 from mho.network.onnx_folding import narrow_bounds
 from mho.network.onnx_graph import NUMBERS, REAL, Converter, GraphReader
-from mho.network.onnx_values import OnnxNode, QuantizedActivation, normalize_axes, normalize_axis
+from mho.network.onnx_transposed import pool_3d
+from mho.network.onnx_values import Activation, OnnxNode, QuantizedActivation, normalize_axes, normalize_axis
 from mho.network.onnx_windows import emit_windowed, lift_to_two_axes, read_windows
 
 _ON_WHOLE = ("Abs", "Add", "Equal", "Less", "LessOrEqual", "Mul", "Neg", "Relu", "Sign", "Sub")
@@ -153,6 +154,9 @@ def _pool(op: str) -> Converter:
         on_grid = isinstance(value, QuantizedActivation) and value.scale is not None and op == "max_pool"
         x = value.tensor if isinstance(value, QuantizedActivation) and on_grid else reader.activation(node)
         sizes = reader.shape(x)[2:]
+        if len(sizes) == 3:
+            pool_3d(reader, node)
+            return
         attributes = read_windows(node, sizes, node.integers("kernel_shape") or ())
         if not on_grid and _is_identity(attributes):
             reader.bind_result(node, x)
@@ -192,6 +196,33 @@ def _reduce(op: str) -> Converter:
     return convert
 
 
+def _arg_max(*, negate: bool) -> Converter:
+    def convert(reader: GraphReader, node: OnnxNode) -> None:
+        x = reader.activation(node, kinds=NUMBERS)
+        attributes: dict[str, Attribute] = {
+            "axis": normalize_axis(node.integer("axis", 0), len(reader.shape(x))),
+            **{key: node.flag(key, default) for key, default in (("keepdims", 1), ("select_last_index", 0))},
+        }
+        x = reader.emit(node, "neg", [x], step="negative").output if negate else x
+        reader.bind_result(node, reader.emit(node, "arg_max", [x], attributes))
+
+    return convert
+
+
+def _top_k(reader: GraphReader, node: OnnxNode) -> None:
+    x, k = reader.activation(node, kinds=NUMBERS), reader.whole_numbers(node, 1, "numbers of elements") or ()
+    if len(k) != 1:
+        raise Unsupported(f"takes the first {list(k)}")
+    attributes: dict[str, Attribute] = {
+        "axis": normalize_axis(node.integer("axis", -1), len(reader.shape(x))), "k": k[0],
+        "largest": node.flag("largest", 1),
+    }  # fmt: skip
+    reader.bind_result(node, reader.emit(node, "top_k", [x], attributes))
+    if len(node.outputs) > 1 and node.outputs[1]:
+        indices = reader.emit(node, "top_k_indices", [x], attributes, step="indices").output
+        reader.bind(node.outputs[1], Activation(indices, "int64"))
+
+
 def _reduce_spatial(op: str) -> Converter:
     def convert(reader: GraphReader, node: OnnxNode) -> None:
         x = reader.activation(node)
@@ -219,6 +250,9 @@ _OWN: dict[str, Converter] = {
     "ReduceMean": _reduce("reduce_mean"),
     "ReduceSum": _reduce("reduce_sum"),
     "ReduceMax": _reduce("reduce_max"),
+    "ArgMax": _arg_max(negate=False),
+    "ArgMin": _arg_max(negate=True),
+    "TopK": _top_k,
 }
 CONVERTERS = {
     operation.onnx: _by_record(operation)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import onnx
     import onnx_ir
 
-MIN_OPSET, MAX_OPSET = 11, 23
+MIN_OPSET, MAX_OPSET = 11, 24
 
 # Its warnings hold names of the file as they are; without a handler they would be printed.
 logging.getLogger("onnx_ir").addHandler(logging.NullHandler())
@@ -36,7 +36,7 @@ def load_model(source: str | Path | onnx.ModelProto) -> tuple[onnx_ir.Model, str
 
     Raises:
         InputFileError: missing, unreadable, truncated, not ONNX, or external data missing, too short or elsewhere.
-        UnsupportedOperationError: an opset outside 11..23.
+        UnsupportedOperationError: an opset outside 11..24.
     """
     import onnx_ir
 
@@ -82,7 +82,7 @@ def prepare_model(model: onnx_ir.Model, where: str) -> onnx_ir.Model:
     """Check the opset and inline local functions.
 
     Raises:
-        UnsupportedOperationError: an opset outside 11..23.
+        UnsupportedOperationError: an opset outside 11..24.
         InputFileError, MemoryBudgetError: functions that cannot be inlined.
     """
     opset = model.opset_imports.get("", model.opset_imports.get("ai.onnx"))

@@ -23,26 +23,28 @@ _MAX_SIZES = 64
 _MAX_SLOW_ELEMENTS = 1 << 20
 _MAX_PRODUCTS = 1 << 32
 """Of one product of matrices of constants."""
-_SLOW = ("Erf", "GatherND", "ScatterND")
+_SLOW = ("Erf",)
 """What the reference implementation computes element by element."""
 
 _SIZED_NAMES = """
     Abs Add And Cast CastLike Ceil Clip Concat Constant ConstantOfShape Cos Div Equal Erf Exp Expand Flatten Floor
-    Gather GatherND Greater GreaterOrEqual Identity Less LessOrEqual Log Max Mean Min Mod Mul Neg Not Or Pad Pow Range
-    Reciprocal ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum Relu Reshape Round ScatterND Shape Sigmoid Sign Sin
+    Gather Greater GreaterOrEqual Identity Less LessOrEqual Log Max Mean Min Mod Mul Neg Not Or Pad Pow Range
+    Reciprocal ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum Relu Reshape Round Shape Sigmoid Sign Sin
     Size Slice Split Sqrt Squeeze Sub Sum Tanh Tile Transpose Trilu Unsqueeze Where Xor
 """
 SIZED = frozenset(_SIZED_NAMES.split())
 """Operations that NumPy computes as a whole, and whose results are as large as `_result_size` says."""
 
 _NEVER_NAMES = """
-    Bernoulli DequantizeLinear Dropout DynamicQuantizeLinear ImageDecoder If Loop Multinomial Optional
-    OptionalGetElement OptionalHasElement QuantizeLinear RandomNormal RandomNormalLike RandomUniform RandomUniformLike
-    RegexFullMatch Scan SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SequenceMap StringConcat
+    Bernoulli ConcatFromSequence DequantizeLinear Dropout DynamicQuantizeLinear GatherElements GatherND If
+    ImageDecoder Loop Multinomial Optional OptionalGetElement OptionalHasElement QuantizeLinear RandomNormal
+    RandomNormalLike RandomUniform RandomUniformLike RegexFullMatch Scan ScatterElements ScatterND SequenceAt
+    SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SequenceMap SplitToSequence StringConcat
     StringNormalizer StringSplit TfIdfVectorizer
 """
 _NEVER = frozenset(_NEVER_NAMES.split())
-"""Operations that draw random numbers, hold graphs, texts or sequences, or have scales that the reader keeps."""
+"""Operations that draw random numbers, hold graphs, texts or sequences, have scales that the reader keeps, or are
+picked element by element, which converters do as a whole."""
 
 
 def is_foldable(node: OnnxNode) -> bool:
@@ -159,9 +161,6 @@ def _result_size(node: OnnxNode, operands: Sequence[NDArray[Any] | None]) -> tup
         case "Gather" if first is not None and second is not None:
             axis = node.integer("axis", 0)
             elements = second.size * (first.size // max(1, first.shape[axis]))
-        case "GatherND" if first is not None and second is not None:
-            depth = second.shape[-1] + node.integer("batch_dims", 0)
-            elements = second.size // max(1, second.shape[-1]) * math.prod(first.shape[depth:])
         case "Cast":
             from onnx import helper
 

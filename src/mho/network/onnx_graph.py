@@ -17,10 +17,10 @@ from mho.arithmetic.shapes import ShapeError
 from mho.errors import InputFileError, UnsupportedOperationError
 from mho.network.draft import Draft, DraftNode, Unsupported
 from mho.network.graph import Attribute
-from mho.network.naming import LAYER_KEY, read_hints
 from mho.network.onnx_file import integer_bounds, tensor_to_array
 from mho.network.onnx_folding import SIZED, clip_integers, fold, is_foldable
 from mho.network.onnx_inputs import InputShapes, input_shape, shapes_by_name
+from mho.network.onnx_nodes import read_node, read_text
 from mho.network.onnx_values import (
     FLOAT_TYPES,
     LARGEST_WHOLE,
@@ -50,8 +50,15 @@ Converter = Callable[["GraphReader", OnnxNode], None]
 REAL, NUMBERS, ANY = "real", "numbers", "any"
 """What a converter takes: real numbers in float32; these and whole ones; float64 too, where nothing is computed."""
 
-_FOREIGN = frozenset({("com.microsoft", "QuantizeLinear"), ("com.microsoft", "DequantizeLinear")})
-"""Operations outside ONNX's own domain that mean what ONNX's do: ONNX Runtime's quantizer writes them."""
+_MICROSOFT = frozenset(
+    f"{before}{name}"
+    for before, names in (
+        ("", "QuantizeLinear DequantizeLinear QGemm"),
+        ("QLinear", "Add Mul Sigmoid LeakyRelu Softmax GlobalAveragePool AveragePool Concat"),
+    )
+    for name in names.split()
+)
+"""Operations of ONNX Runtime's own domain that are read: its quantizer writes them."""
 
 _MAX_NUMBERS = 1 << 12
 """Of a list of axes, sizes or positions that a node is given as an operand."""
@@ -61,9 +68,6 @@ _MAX_PROBLEMS = 100
 
 _NO_OPERATION = "no such operation here"
 _PAGE = "docs/networks.md lists the operations that there are"
-
-WEIGHT_BITS_KEY = "mho.weight_bits"
-"""Metadata of a node by which mho recognizes a ternary layer whose weights happen to be all -1 or +1."""
 
 
 class GraphReader:
@@ -76,6 +80,7 @@ class GraphReader:
         self._values: dict[str, Value] = {"": Unknown()}
         self._initializers = model.graph.initializers
         self._problems: list[str] = []
+        self._converters: Mapping[str, Converter] = {}
         self._whole: dict[int, str] = {}
         self.whole_tensors: dict[str, str] = {}
         """Tensors of the draft that hold whole numbers: "bool" where these are 0 and 1."""
@@ -83,15 +88,16 @@ class GraphReader:
 
     def read(self, converters: Mapping[str, Converter]) -> Draft:
         """Walk the graph and return the draft. Raises `UnsupportedOperationError`."""
+        self._converters = converters
         used = {value.name for node in self.model.graph for value in node.inputs if value is not None}
         used |= {value.name for value in self.model.graph.outputs}
         for ir_node in self.model.graph:
-            node = self._plain(ir_node)
+            node = read_node(ir_node, self.opset, self.where, self._constant)
             try:
-                if node.domain and (node.domain, node.op_type) not in _FOREIGN:
+                if node.domain and not (node.domain == "com.microsoft" and node.op_type in _MICROSOFT):
                     raise Unsupported("not an operation of ONNX itself")
                 node.check_form()
-                self._convert(node, converters)
+                self.convert(node)
                 if any(output in used and output not in self._values for output in node.outputs[1:]):
                     raise Unsupported("its second output is used")
             except (Unsupported, ShapeError) as reason:
@@ -132,6 +138,10 @@ class GraphReader:
         if isinstance(value, Activation):
             return value.dtype
         return {SignTest: "bool", QuantizedConstant: "float32"}.get(type(value), "")
+
+    def is_fixed(self, name: str) -> bool:
+        """True for constants."""
+        return isinstance(self.value(name), Constant | QuantizedConstant)
 
     def constant(self, node: OnnxNode, index: int, what: str) -> NDArray[Any]:
         """Return operand `index`, which must be fixed. Raises `Unsupported` naming `what` it is."""
@@ -264,9 +274,10 @@ class GraphReader:
 
     # -- walking ------------------------------------------------------------------------------------------------------
 
-    def _convert(self, node: OnnxNode, converters: Mapping[str, Converter]) -> None:
+    def convert(self, node: OnnxNode) -> None:
+        """Bind the outputs of a node whose form was checked. Raises `Unsupported`, `ShapeError`."""
         operands = [self.value(name) for name in node.inputs if name]
-        converter = converters.get(node.op_type)
+        converter = self._converters.get(node.op_type)
         fixed = all(isinstance(operand, Constant | QuantizedConstant) for operand in operands)
         if node.op_type in ("Shape", "Size") and isinstance(operands[0], Activation | QuantizedActivation):
             self._bind_shape(node, self.shape(operands[0].tensor))
@@ -327,48 +338,13 @@ class GraphReader:
             if output:
                 self.bind(output, Unknown())
 
-    def _plain(self, node: onnx_ir.Node) -> OnnxNode:
-        import onnx_ir
-
-        attributes: dict[str, Any] = {}
-        if not node.outputs:
-            raise InputFileError(f"a node {node.op_type!r} without outputs", where=self.where)
-        for key, attribute in node.attributes.items():
-            value = attribute.value
-            if attribute.is_ref():
-                raise InputFileError(f"attribute {key!r} of a function that is not there", where=self.where)
-            if attribute.type == onnx_ir.AttributeType.TENSOR:
-                value = self._constant(value, node.outputs[0].name or "")
-            attributes[key] = value
-        name = self._text(node.name)
-        hints = read_hints(name, node.metadata_props)
-        for key in (LAYER_KEY, WEIGHT_BITS_KEY):
-            if key in node.metadata_props:
-                hints[key] = str(node.metadata_props[key])
-        return OnnxNode(
-            node.op_type,
-            "" if node.domain == "ai.onnx" else node.domain,
-            name,
-            tuple(self._text(value.name) if value is not None else "" for value in node.inputs),
-            tuple(self._text(value.name) for value in node.outputs),
-            attributes,
-            self.opset,
-            hints,
-        )
-
-    def _text(self, name: object) -> str:
-        """Return a name; protobuf gives bytes where it is no text."""
-        if isinstance(name, bytes):
-            raise InputFileError(f"a name is not UTF-8: {name!r}", where=self.where)
-        return str(name or "")
-
     # -- inputs and outputs -------------------------------------------------------------------------------------------
 
     def _read_inputs(self, input_shapes: InputShapes | None) -> None:
         inputs = [value for value in self.model.graph.inputs if value.name not in self._initializers]
         if not inputs:
             raise InputFileError("the network has no input", where=self.where)
-        names = [self._text(value.name) for value in inputs]
+        names = [read_text(value.name, self.where) for value in inputs]
         if len(set(names)) < len(names):
             raise InputFileError("two inputs have one name", where=self.where)
         given = shapes_by_name(input_shapes, names, self.where)
@@ -388,7 +364,7 @@ class GraphReader:
         producers = self.draft.producers()
         renamed: dict[str, str] = {}
         for value in self.model.graph.outputs:
-            name = self._text(value.name)
+            name = read_text(value.name, self.where)
             result = self.value(name)
             if not isinstance(result, Activation):
                 raise UnsupportedOperationError(

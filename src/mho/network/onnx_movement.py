@@ -9,27 +9,26 @@ from dataclasses import replace
 import numpy as np
 
 from mho.arithmetic.shapes import broadcast
-from mho.network.draft import Unsupported
+from mho.network.draft import EmptyTensor, Unsupported
 from mho.network.graph import Attribute
 from mho.network.onnx_digital import align_ranks
 from mho.network.onnx_file import integer_type_bounds
 from mho.network.onnx_graph import ANY, NUMBERS, Converter, GraphReader
+from mho.network.onnx_indexing import gather_computed, pad_by_mode
 from mho.network.onnx_logic import cast_to_whole
+from mho.network.onnx_steps import Steps
 from mho.network.onnx_values import (
     FLOAT_TYPES,
     WHOLE_TYPES,
     Activation,
     Constant,
     OnnxNode,
-    Parts,
     QuantizedActivation,
     QuantizedConstant,
     SignTest,
     normalize_axes,
     normalize_axis,
 )
-
-_MAX_PARTS = 1 << 12
 
 Move = Callable[[GraphReader, OnnxNode, str], str]
 
@@ -145,10 +144,19 @@ def _slice(reader: GraphReader, node: OnnxNode, tensor: str) -> str:
         (first, -1 if step < 0 and end <= -shape[axis] - 1 else last, step)
         for (first, last, step), end, axis in zip(spans, ends, axes, strict=True)
     ]
-    return _emit_slice(reader, node, tensor, axes, spans, "")
+    return emit_slice(reader, node, tensor, axes, spans, "")
 
 
-def _emit_slice(
+def _slice_or_nothing(reader: GraphReader, node: OnnxNode) -> None:
+    """A slice; one without elements is a constant, which Concat leaves out."""
+    try:
+        _moving(_slice)(reader, node)
+    except EmptyTensor as empty:
+        dtype = np.dtype(reader.type_of(node.inputs[0]) or "float32")
+        reader.bind(node.outputs[0], Constant(np.zeros(empty.shape, dtype), node.outputs[0]))
+
+
+def emit_slice(
     reader: GraphReader,
     node: OnnxNode,
     tensor: str,
@@ -156,6 +164,7 @@ def _emit_slice(
     spans: list[tuple[int, int, int]],
     step: str,
 ) -> str:
+    """Emit a slice, (start, end, step) along each of `axes`; returns the tensor itself where all of it is kept."""
     shape = reader.shape(tensor)
     if all(span == (0, shape[axis], 1) for axis, span in zip(axes, spans, strict=True)):
         return tensor
@@ -166,57 +175,6 @@ def _emit_slice(
         "steps": tuple(span[2] for span in spans),
     }
     return reader.emit(node, "slice", [tensor], attributes, step=step).output
-
-
-def _split(reader: GraphReader, node: OnnxNode) -> None:
-    value = reader.value(node.inputs[0])
-    tensor = value.tensor if isinstance(value, QuantizedActivation) else reader.activation(node, kinds=ANY)
-    shape = reader.shape(tensor)
-    axis = normalize_axis(node.integer("axis", 0), len(shape))
-    sizes = node.integers("split") or reader.whole_numbers(node, 1, "sizes")
-    if sizes is None:
-        count = len(node.outputs)
-        each = -(-shape[axis] // count)
-        sizes = tuple(min(each, shape[axis] - each * index) for index in range(count))
-    if sum(sizes) != shape[axis] or min(sizes) < 1 or len(sizes) != len(node.outputs):
-        raise Unsupported(f"splits {shape[axis]} into {list(sizes)}, {len(node.outputs)} outputs")
-    for name, part in zip(node.outputs, _emit_parts(reader, node, tensor, axis, sizes), strict=True):
-        if name:
-            held = replace(value, tensor=part) if isinstance(value, QuantizedActivation | Activation) else None
-            reader.bind(name, held or Activation(part))
-
-
-def _emit_parts(reader: GraphReader, node: OnnxNode, tensor: str, axis: int, sizes: tuple[int, ...]) -> list[str]:
-    parts, start = [], 0
-    for index, size in enumerate(sizes):
-        parts.append(_emit_slice(reader, node, tensor, (axis,), [(start, start + size, 1)], f"part_{index}"))
-        start += size
-    return parts
-
-
-def _split_to_sequence(reader: GraphReader, node: OnnxNode) -> None:
-    tensor = reader.activation(node)
-    shape = reader.shape(tensor)
-    axis = normalize_axis(node.integer("axis", 0), len(shape))
-    if not node.has_input(1):
-        raise Unsupported("splits into single indices")
-    sizes = reader.whole_numbers(node, 1, "sizes") or ()
-    if reader.constant(node, 1, "sizes").ndim == 0:
-        parts = -(-shape[axis] // max(1, sizes[0]))
-        if parts > _MAX_PARTS:
-            raise Unsupported(f"splits into {parts} parts")
-        sizes = tuple(min(sizes[0], shape[axis] - start) for start in range(0, shape[axis], max(1, sizes[0])))
-    if sum(sizes) != shape[axis] or min(sizes) < 1:
-        raise Unsupported(f"splits {shape[axis]} into {list(sizes)}")
-    reader.bind(node.outputs[0], Parts(tuple(_emit_parts(reader, node, tensor, axis, sizes))))
-
-
-def _sequence_at(reader: GraphReader, node: OnnxNode) -> None:
-    value = reader.value(node.inputs[0])
-    if not isinstance(value, Parts):
-        raise Unsupported("picks from something that SplitToSequence did not make")
-    index = int(reader.number(node, 1, "positions"))
-    reader.bind_result(node, value.tensors[normalize_axis(index, len(value.tensors))])
 
 
 def _gather(reader: GraphReader, node: OnnxNode, tensor: str) -> str:
@@ -238,6 +196,10 @@ def _gather_or_embed(reader: GraphReader, node: OnnxNode) -> None:
     if not isinstance(indices, Activation):
         _moving(_gather)(reader, node)
         return
+    if not reader.is_fixed(node.inputs[0]):
+        steps = Steps(reader, node)
+        steps.finish(gather_computed(steps))
+        return
     table = np.asarray(reader.constant(node, 0, "tables (where indices depend on the input)"))
     axis = normalize_axis(node.integer("axis", 0), table.ndim)
     if axis or table.dtype.kind in "iub":
@@ -255,6 +217,7 @@ def _gather_or_embed(reader: GraphReader, node: OnnxNode) -> None:
 
 def _concat(reader: GraphReader, node: OnnxNode) -> None:
     values = [reader.value(name) for name in node.inputs]
+    values = [value for value in values if not (isinstance(value, Constant) and not value.array.size)]
     grids = {(v.scale, v.zero_point, v.bounds) for v in values if isinstance(v, QuantizedActivation)}
     if grids and (len(grids) > 1 or not all(isinstance(v, QuantizedActivation) for v in values)):
         raise Unsupported("joins integers on different grids")
@@ -270,68 +233,37 @@ def _concat(reader: GraphReader, node: OnnxNode) -> None:
 
 
 def _pad(reader: GraphReader, node: OnnxNode) -> None:
-    tensor = reader.activation(node)
+    mode, value = node.text("mode", "constant"), reader.value(node.inputs[0])
+    if mode not in ("constant", "reflect", "edge", "wrap"):
+        raise Unsupported(f"pads by {mode}")
+    on_grid = isinstance(value, QuantizedActivation) and mode != "constant"
+    tensor = (
+        value.tensor if isinstance(value, QuantizedActivation) and on_grid else reader.activation(node, kinds=NUMBERS)
+    )
     rank = len(reader.shape(tensor))
-    if node.text("mode", "constant") != "constant":
-        raise Unsupported(f"pads by {node.text('mode', 'constant')}; mho pads with a constant")
     given = reader.whole_numbers(node, 1, "pads") or ()
     axes = reader.whole_numbers(node, 3, "axes")
-    value = reader.number(node, 2, "value") if node.has_input(2) else 0.0
+    filled = reader.number(node, 2, "value") if node.has_input(2) else 0.0
     pads = [0] * (2 * rank)
     chosen = tuple(range(rank)) if axes is None else normalize_axes(axes, rank)
     if len(given) != 2 * len(chosen):
         raise Unsupported(f"pads {len(chosen)} axes by {list(given)}")
     for index, axis in enumerate(chosen):
         pads[axis], pads[axis + rank] = given[index], given[index + len(chosen)]
-    if min(pads, default=0) < 0 or not math.isfinite(value):
-        raise Unsupported(f"pads {pads} with {value}")
-    if not any(pads):
-        reader.bind_result(node, tensor)
+    if not math.isfinite(filled):
+        raise Unsupported(f"pads with {filled}")
+    if mode != "constant":
+        steps = Steps(reader, node)
+        steps.finish(pad_by_mode(steps, node.inputs[0], tuple(pads), mode))
         return
-    reader.bind_result(node, reader.emit(node, "pad", [tensor], {"pads": tuple(pads), "value": value}))
-
-
-def _resize(reader: GraphReader, node: OnnxNode) -> None:
-    tensor = reader.activation(node)
-    shape = reader.shape(tensor)
-    if node.text("mode", "nearest") != "nearest":
-        raise Unsupported(f"resizes by {node.text('mode', 'nearest')}; mho has nearest")
-    if node.attributes.get("axes") is not None:
-        raise Unsupported("resizes given axes only")
-    scales = _scales(reader, node, shape)
-    if any(not math.isfinite(scale) or scale < 1 or scale != int(scale) for scale in scales):
-        raise Unsupported(f"resizes by {list(scales)}; mho repeats by whole numbers")
-    coordinates = node.text("coordinate_transformation_mode", "half_pixel")
-    if coordinates == "tf_crop_and_resize":
-        raise Unsupported("resizes a crop")
-    rounding = node.text("nearest_mode", "round_prefer_floor")
-    repeats = (coordinates == "asymmetric" and rounding == "floor") or (
-        coordinates in ("half_pixel", "half_pixel_symmetric") and rounding.startswith("round")
-    )
-    if not repeats and set(scales) != {1.0}:
-        raise Unsupported(f"resizes with {coordinates} coordinates and {rounding}")
-    reader.bind_result(node, reader.emit(node, "resize_nearest", [tensor], {"scales": scales}))
-
-
-def _scales(reader: GraphReader, node: OnnxNode, shape: tuple[int, ...]) -> tuple[float, ...]:
-    if node.has_input(3):
-        sizes = reader.whole_numbers(node, 3, "sizes") or ()
-        if len(sizes) != len(shape):
-            raise Unsupported(f"resizes {list(shape)} to {list(sizes)}")
-        scales = tuple(size / old for size, old in zip(sizes, shape, strict=True))
-        return _keep_aspect(node.text("keep_aspect_ratio_policy", "stretch"), scales)
-    if not node.has_input(2):
-        raise Unsupported("has neither scales nor sizes")
-    return tuple(float(scale) for scale in reader.constant(node, 2, "scales").reshape(-1))
-
-
-def _keep_aspect(policy: str, scales: tuple[float, ...]) -> tuple[float, ...]:
-    """Return the scales after `keep_aspect_ratio_policy`: where it is not to stretch, all axes get the same one."""
-    if policy not in ("stretch", "not_larger", "not_smaller"):
-        raise Unsupported(f"resizes by keep_aspect_ratio_policy {policy!r}")
-    if policy == "stretch":
-        return scales
-    return (min(scales) if policy == "not_larger" else max(scales),) * len(scales)
+    if min(pads, default=0) < 0:
+        ends = [size + min(0, after) for size, after in zip(reader.shape(tensor), pads[rank:], strict=True)]
+        spans = [(max(0, -before), end, 1) for before, end in zip(pads[:rank], ends, strict=True)]
+        tensor = emit_slice(reader, node, tensor, tuple(range(rank)), spans, "cut")
+        pads = [max(0, pad) for pad in pads]
+    if any(pads):
+        tensor = reader.emit(node, "pad", [tensor], {"pads": tuple(pads), "value": filled}).output
+    reader.bind_result(node, tensor)
 
 
 def _identity(reader: GraphReader, node: OnnxNode) -> None:
@@ -408,14 +340,10 @@ CONVERTERS: dict[str, Converter] = {
     "Transpose": _moving(_transpose),
     "Expand": _moving(_expand),
     "Tile": _moving(_tile),
-    "Slice": _moving(_slice),
+    "Slice": _slice_or_nothing,
     "Gather": _gather_or_embed,
-    "Split": _split,
-    "SplitToSequence": _split_to_sequence,
-    "SequenceAt": _sequence_at,
     "Concat": _concat,
     "Pad": _pad,
-    "Resize": _resize,
     "Identity": _identity,
     "Dropout": _identity,
     "Cast": _cast,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -11,9 +12,15 @@ from numpy.typing import NDArray
 from mho.arithmetic.shapes import broadcast
 from mho.network.draft import DraftNode, Unsupported
 from mho.network.graph import Grid
-from mho.network.onnx_graph import WEIGHT_BITS_KEY, GraphReader
+from mho.network.onnx_graph import GraphReader
+from mho.network.onnx_nodes import WEIGHT_BITS_KEY
+from mho.network.onnx_steps import Steps
+from mho.network.onnx_transposed import conv_3d
 from mho.network.onnx_values import Constant, OnnxNode, QuantizedConstant, Value
 from mho.network.onnx_windows import emit_windowed, lift_to_two_axes, read_windows
+
+_MOST_MATRICES = 64
+"""Of a constant stack, each of which is a layer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +103,9 @@ def _hold_bias(reader: GraphReader, origin: str, bias: NDArray[np.generic]) -> l
 
 def _conv(reader: GraphReader, node: OnnxNode) -> None:
     x = reader.activation(node)
+    if len(reader.shape(x)) == 5:
+        conv_3d(reader, node)
+        return
     weight = _read_weight(reader, node, 1)
     sizes, kernel = reader.shape(x)[2:], weight.shape[2:]
     if node.integers("kernel_shape") not in (None, kernel):
@@ -137,10 +147,11 @@ def _is_fixed(value: Value) -> bool:
 def _gemm(reader: GraphReader, node: OnnxNode) -> None:
     alpha, beta = node.number("alpha", 1.0), node.number("beta", 1.0)
     swaps = [node.flag(key, 0) for key in ("transA", "transB")]
-    bias = _gemm_bias(reader, node, beta) if node.has_input(2) and beta != 0.0 else None
     fixed = [_is_fixed(reader.value(node.inputs[i])) for i in range(2)]
-    if fixed[0]:
-        raise Unsupported("its first operand is constant")
+    is_computed = node.has_input(2) and not reader.is_fixed(node.inputs[2])
+    if fixed[0] or is_computed or (not fixed[1] and (alpha != 1.0 or node.has_input(2))):
+        _gemm_by_steps(Steps(reader, node), alpha, beta, swaps)
+        return
     a = reader.activation(node, 0)
     if swaps[0]:
         a = reader.emit(node, "transpose", [a], {"perm": (1, 0)}, step="transpose_a").output
@@ -148,11 +159,10 @@ def _gemm(reader: GraphReader, node: OnnxNode) -> None:
         b = reader.activation(node, 1)
         if swaps[1]:
             b = reader.emit(node, "transpose", [b], {"perm": (1, 0)}, step="transpose_b").output
-        if alpha != 1.0 or bias is not None:
-            raise Unsupported("multiplies two activations with alpha or a bias")
         reader.bind_result(node, reader.emit(node, "matmul", [a, b]))
         return
     weight = _read_weight(reader, node, 1)
+    bias = _gemm_bias(reader, node, beta) if node.has_input(2) and beta != 0.0 else None
     if len(weight.shape) != 2:
         raise Unsupported(f"multiplies by a constant {list(weight.shape)}")
     weight = (weight if swaps[1] else weight.transposed((1, 0))).scaled(alpha)
@@ -182,14 +192,68 @@ def _gemm_bias(reader: GraphReader, node: OnnxNode, beta: float) -> NDArray[np.f
     return bias
 
 
+def _gemm_by_steps(steps: Steps, alpha: float, beta: float, swaps: list[int]) -> None:
+    a, b = (
+        steps("Transpose", name, perm=(1, 0)) if is_swapped else name
+        for name, is_swapped in zip(steps.node.inputs[:2], swaps, strict=True)
+    )
+    made = steps("MatMul", a, b)
+    made = made if alpha == 1.0 else steps("Mul", made, steps.number(alpha))
+    if bias := steps.operand(2):
+        made = steps("Add", made, bias if beta == 1.0 else steps("Mul", bias, steps.number(beta)))
+    steps.finish(made)
+
+
 def _matmul(reader: GraphReader, node: OnnxNode) -> None:
     fixed = [_is_fixed(reader.value(node.inputs[i])) for i in range(2)]
-    if fixed[1]:
+    steps = Steps(reader, node)
+    ranks = [len(steps.shape(name)) for name in node.inputs]
+    if min(ranks) == 1 and (fixed[ranks.index(1)] or not any(fixed)):
+        _matmul_of_vectors(steps, ranks)
+    elif any(fixed) and math.prod(steps.shape(node.inputs[fixed.index(True)])[:-2]) > 1:
+        _matmul_of_stack(steps)
+    elif fixed[1]:
         _matmul_by_right(reader, node)
     elif fixed[0]:
         _matmul_by_left(reader, node)
     else:
         _matmul_of_activations(reader, node)
+
+
+def _matmul_of_vectors(steps: Steps, ranks: list[int]) -> None:
+    """Multiply with a vector as with a matrix of one row or column."""
+    (a, b), shapes = steps.node.inputs, [steps.shape(name) for name in steps.node.inputs]
+    a = steps.reshape(a, 1, *shapes[0]) if ranks[0] == 1 else a
+    b = steps.reshape(b, *shapes[1], 1) if ranks[1] == 1 else b
+    made = steps("MatMul", a, b)
+    kept = list(steps.shape(made))
+    if ranks[1] == 1:
+        del kept[-1]
+    if ranks[0] == 1:
+        del kept[-1 if ranks[1] == 1 else -2]
+    steps.finish(steps.reshape(made, *kept))
+
+
+def _matmul_of_stack(steps: Steps) -> None:
+    """Multiply with a constant stack of matrices: a layer each."""
+    shapes = [steps.shape(name) for name in steps.node.inputs]
+    leading = broadcast(shapes[0][:-2], shapes[1][:-2])
+    count = math.prod(leading)
+    if count > _MOST_MATRICES:
+        raise Unsupported(
+            f"multiplies by a constant stack of matrices: {count} layers, mho makes at most {_MOST_MATRICES}"
+        )
+    operands = [
+        steps.reshape(steps("Expand", name, steps.whole(*leading, *shape[-2:])), count, *shape[-2:])
+        for name, shape in zip(steps.node.inputs, shapes, strict=True)
+    ]
+    rows = [
+        steps("MatMul", *(steps("Gather", name, steps.constant(np.array(index)), axis=0) for name in operands))
+        for index in range(count)
+    ]
+    sides = [steps.reshape(row, 1, *steps.shape(row)) for row in rows]
+    joined = steps("Concat", *sides, axis=0)
+    steps.finish(steps.reshape(joined, *leading, *steps.shape(joined)[1:]))
 
 
 def _matmul_by_right(reader: GraphReader, node: OnnxNode) -> None:

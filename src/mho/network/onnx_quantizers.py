@@ -149,22 +149,7 @@ def _narrowest(bounds: tuple[int, int]) -> type[np.generic] | None:
     return None
 
 
-def _reject(reason: str) -> Converter:
-    def convert(reader: GraphReader, node: OnnxNode) -> None:
-        del reader, node
-        raise Unsupported(reason)
-
-    return convert
-
-
-_QOPERATOR = _reject("QOperator form; mho reads the QDQ form (QuantFormat.QDQ in ONNX Runtime's quantizer)")
-
 CONVERTERS: dict[str, Converter] = {
     "QuantizeLinear": _quantize,
     "DequantizeLinear": _dequantize,
-    "QLinearConv": _QOPERATOR,
-    "QLinearMatMul": _QOPERATOR,
-    "ConvInteger": _QOPERATOR,
-    "MatMulInteger": _QOPERATOR,
-    "DynamicQuantizeLinear": _reject("scales are computed from each input; mho needs fixed ones"),
 }

@@ -12,7 +12,21 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from mho.errors import InputFileError, MhoError
-from mho.network import onnx_digital, onnx_logic, onnx_movement, onnx_mvm, onnx_quantizers
+from mho.network import (
+    onnx_attention,
+    onnx_composites,
+    onnx_digital,
+    onnx_indexing,
+    onnx_logic,
+    onnx_movement,
+    onnx_mvm,
+    onnx_qoperator,
+    onnx_quantizers,
+    onnx_recurrent,
+    onnx_resize,
+    onnx_sequences,
+    onnx_transposed,
+)
 from mho.network.graph import Network
 from mho.network.normalize import normalize
 from mho.network.onnx_file import find_fault, load_model
@@ -27,14 +41,22 @@ CONVERTERS: Mapping[str, Converter] = MappingProxyType(
     onnx_mvm.CONVERTERS
     | onnx_digital.CONVERTERS
     | onnx_logic.CONVERTERS
+    | onnx_composites.CONVERTERS
+    | onnx_indexing.CONVERTERS
+    | onnx_sequences.CONVERTERS
+    | onnx_resize.CONVERTERS
+    | onnx_attention.CONVERTERS
+    | onnx_transposed.CONVERTERS
+    | onnx_recurrent.CONVERTERS
     | onnx_movement.CONVERTERS
     | onnx_quantizers.CONVERTERS
+    | onnx_qoperator.CONVERTERS
 )
 """By ONNX operation: every one on activations that mho reads."""
 
 
 def read_onnx(source: str | Path | onnx.ModelProto, input_shapes: InputShapes | None = None) -> Network:
-    """Read an ONNX model: float, QDQ or QCDQ, opset 11..23.
+    """Read an ONNX model: float, QDQ or QCDQ, opset 11..24.
 
     Args:
         source: a path (external data beside it), or a model in memory.

@@ -129,9 +129,9 @@ class SignTest:
 
 @dataclass(frozen=True)
 class Parts:
-    """A sequence of tensors: what SplitToSequence makes and SequenceAt picks from."""
+    """A sequence: what SplitToSequence makes and SequenceAt picks from."""
 
-    tensors: tuple[str, ...]
+    values: tuple[Activation | Constant, ...]
 
 
 @dataclass(frozen=True)

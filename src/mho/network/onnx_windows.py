@@ -22,13 +22,23 @@ def read_windows(node: OnnxNode, sizes: Sequence[int], kernel: Sequence[int]) ->
     dilations = node.integers("dilations") or (1,) * rank
     if (len(strides), len(dilations)) != (rank, rank) or min(*kernel, *strides, *dilations) < 1:
         raise Unsupported(f"a kernel of {list(kernel)}, strides {list(strides)} and dilations {list(dilations)}")
-    pads = _pads(node, sizes, kernel, strides, dilations)
-    if len(pads) != 2 * rank or min(pads) < 0:
-        raise Unsupported(f"padding {list(pads)} of {rank} axes")
+    pads = read_pads(node, sizes, kernel, strides, dilations)
     if rank == 1:
         kernel, strides, dilations = (1, *kernel), (1, *strides), (1, *dilations)
         pads = (0, pads[0], 0, pads[1])
     return {"kernel": tuple(kernel), "strides": tuple(strides), "pads": pads, "dilations": tuple(dilations)}
+
+
+def read_pads(
+    node: OnnxNode, sizes: Sequence[int], kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
+) -> tuple[int, ...]:
+    """Return what goes before each axis, then what goes after each. Raises `Unsupported`."""
+    if len(sizes) != len(kernel):
+        raise Unsupported(f"over {len(sizes)} axes with a kernel of {list(kernel)}")
+    pads = _pads(node, sizes, kernel, strides, dilations)
+    if len(pads) != 2 * len(sizes) or min(pads) < 0:
+        raise Unsupported(f"padding {list(pads)} of {len(sizes)} axes")
+    return pads
 
 
 def _pads(

@@ -14,7 +14,7 @@ from mho.arithmetic.operations import OPERATIONS
 from mho.errors import MhoError
 from mho.network.graph import Node, quantizer_grid
 from mho.network.naming import LAYER_KEY
-from mho.network.onnx_graph import WEIGHT_BITS_KEY
+from mho.network.onnx_nodes import WEIGHT_BITS_KEY
 from mho.quantization.model_writer import ModelWriter, write_quantizer, write_weights
 
 
@@ -29,7 +29,11 @@ def write_node(writer: ModelWriter, node: Node) -> None:
 
 
 def _write_by_record(
-    writer: ModelWriter, node: Node, operands: Sequence[str], metadata: dict[str, str] | None = None
+    writer: ModelWriter,
+    node: Node,
+    operands: Sequence[str],
+    metadata: dict[str, str] | None = None,
+    outputs: Sequence[str] = (),
 ) -> None:
     """Write one ONNX node: the operands, then attributes that ONNX has as operands; the other attributes by name."""
     record, inputs, attributes = OPERATIONS[node.op], list(operands), {}
@@ -39,10 +43,11 @@ def _write_by_record(
             assert value == attribute.default, f"ONNX has no {name} of {record.onnx}, nor has what is read from it"
         elif attribute.is_operand:
             dtype = np.int64 if attribute.kind in ("int", "ints") else np.float32
+            value = [value] if attribute.kind == "int" else value  # TopK's k is a list of one
             inputs.append(writer.constant(f"{node.name}/{name}", value, dtype))
         else:
             attributes[attribute.onnx or name] = value
-    writer.emit(record.onnx, inputs, node.output, name=node.name, metadata=metadata, **attributes)
+    writer.emit(record.onnx, inputs, *(outputs or (node.output,)), name=node.name, metadata=metadata, **attributes)
 
 
 def _metadata(node: Node) -> dict[str, str]:
@@ -121,13 +126,18 @@ def _where(writer: ModelWriter, node: Node) -> None:
     writer.emit("Where", [mask, chosen, other], node.output, name=node.name)
 
 
-def _truth(writer: ModelWriter, node: Node) -> None:
-    """A comparison, whose truth is 0 or 1 in the network."""
+def _whole(writer: ModelWriter, node: Node) -> None:
+    """What gives booleans or integers in ONNX, and whole numbers in the network."""
     from onnx import TensorProto
 
-    operands = [writer.hold(name) for name in node.inputs]
-    test = writer.emit(OPERATIONS[node.op].onnx, operands, f"{node.output}/test", name=node.name)
-    writer.emit("Cast", [test], node.output, name=f"{node.name}/number", to=TensorProto.FLOAT)
+    operands, whole = [writer.hold(name) for name in node.inputs], f"{node.output}/whole"
+    outputs = (f"{node.output}/values", whole) if node.op == "top_k_indices" else (whole,)
+    _write_by_record(writer, node, operands, outputs=outputs)
+    writer.emit("Cast", [whole], node.output, name=f"{node.name}/number", to=TensorProto.FLOAT)
+
+
+def _top_k(writer: ModelWriter, node: Node) -> None:
+    _write_by_record(writer, node, [writer.hold(node.inputs[0])], outputs=(node.output, f"{node.output}/indices"))
 
 
 def _embed(writer: ModelWriter, node: Node) -> None:
@@ -186,7 +196,8 @@ WRITERS: Mapping[str, Callable[[ModelWriter, Node], None]] = MappingProxyType(
         "silu": _silu,
         "where": _where,
         "embed": _embed,
-        **dict.fromkeys(("equal", "less", "less_or_equal", "is_nan"), _truth),
+        "top_k": _top_k,
+        **dict.fromkeys(("equal", "less", "less_or_equal", "is_nan", "arg_max", "top_k_indices"), _whole),
         "cast": _cast,
         "reshape": _reshape,
         "slice": _slice,

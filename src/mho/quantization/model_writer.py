@@ -67,20 +67,19 @@ class ModelWriter:
         self,
         op_type: str,
         inputs: Sequence[str],
-        output: str,
-        *,
+        *outputs: str,
         name: str,
         metadata: dict[str, str] | None = None,
         **attributes: Any,
     ) -> str:
-        """Append an ONNX node; returns `output`."""
+        """Append an ONNX node; returns its first output."""
         from onnx import helper
 
-        node = helper.make_node(op_type, list(inputs), [output], name=name, **attributes)
+        node = helper.make_node(op_type, list(inputs), list(outputs), name=name, **attributes)
         if metadata:
             helper.set_model_props(node, metadata)
         self.nodes.append(node)
-        return output
+        return outputs[0]
 
     def _store(self, name: str, value: NDArray[Any]) -> None:
         from onnx import numpy_helper

@@ -100,7 +100,7 @@ def test_load_cost_and_quantize_agree_on_one_sample_of_a_module_and_of_a_file(tm
         compare_with_onnxruntime(quantized, tmp_path / "four.onnx", samples)
 
 
-@pytest.mark.parametrize("example", [(torch.zeros(1, 4), torch.zeros(1, 5)), "1,4", 4])
+@pytest.mark.parametrize("example", [(torch.zeros(1, 4), 5), "1,4", 4])
 def test_an_example_that_is_neither_a_tensor_nor_its_shape_is_refused(example) -> None:
     with pytest.raises(UnsupportedOperationError, match="example input of type"):
         mho.load(nn.Linear(4, 5), example)

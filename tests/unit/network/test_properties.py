@@ -15,6 +15,22 @@ from mho.network.graph import Network, Node
 from mho.network.properties import keeps_samples_apart, non_negative_tensors, required_windows
 
 
+def _sum_along(operands: list[torch.Tensor], attributes: dict[str, int]) -> torch.Tensor:
+    dim = attributes["axis"] + 1
+    total = operands[0].sum(dim, keepdim="k" in attributes or bool(attributes["keepdims"]))
+    return total if "k" not in attributes else total.repeat_interleave(attributes["k"], dim)
+
+
+CARRIERS = {
+    **dict.fromkeys(("is_nan", "sign"), lambda operands, _: operands[0]),
+    **dict.fromkeys(("equal", "less", "less_or_equal"), lambda operands, _: operands[0] + operands[1]),
+    **dict.fromkeys(("arg_max", "top_k", "top_k_indices"), _sum_along),
+    "embed": lambda operands, _: operands[0][..., None].expand(*operands[0].shape, operands[1].shape[1]),
+    "where": lambda operands, _: operands[0] + operands[1] + operands[2],
+}
+"""What reads the same elements as an operation whose result is a number though it reads NaN."""
+
+
 def find_reads(network: Network) -> np.ndarray:
     """Return bool [elements of all operands, *shape of the result]: which elements each result reads."""
     node, generator = network.nodes[0], np.random.default_rng(1)
@@ -25,7 +41,9 @@ def find_reads(network: Network) -> np.ndarray:
     parts = np.split(tainted, np.cumsum(sizes)[:-1], axis=1)
     operands = [part.reshape(-1, *tensor.shape) for part, tensor in zip(parts, network.inputs, strict=True)]
     operands += [network.constants[name] for name in node.inputs[len(sizes) :]]
-    result = OPERATIONS[node.op].run([torch.from_numpy(np.array(operand)) for operand in operands], node.attributes)
+    carries = node.op not in CARRIERS or operands[-1].dtype == np.bool_
+    run = OPERATIONS[node.op].run if carries else CARRIERS[node.op]
+    result = run([torch.from_numpy(np.array(operand)) for operand in operands], node.attributes)
     return np.isnan(result.numpy())
 
 

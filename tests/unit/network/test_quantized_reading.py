@@ -285,8 +285,8 @@ FORMS = {
     ],
     "another scale": [node("QuantizeLinear", "x xs xz", "q"), node("DequantizeLinear", "q other xz")],
     "has scale -1": [node("QuantizeLinear", "x negative xz", "q"), node("DequantizeLinear", "q negative xz")],
-    "computed from each input": [node("DynamicQuantizeLinear", "x", "q s z"), node("DequantizeLinear", "q s z")],
-    "QOperator": [
+    "its scales are computed": [node("QuantizeLinear", "x xs xz", "q"), node("DequantizeLinear", "q x")],
+    "DynamicQuantizeLinear did not make": [
         node("QuantizeLinear", "x xs xz", "q"),
         node("MatMulInteger", "q w3", "i"),
         node("Cast", "i", to=TensorProto.FLOAT),
