@@ -321,7 +321,7 @@ _LAYERS = [
 # -- files ---------------------------------------------------------------------------------------------------------
 
 
-def _file(package: str, pattern: str, **options: Any) -> Case:
+def _file(package: str, pattern: str, most: int = 2, **options: Any) -> Case:
     def make() -> tuple[Any, Any]:
         if (spec := importlib.util.find_spec(package)) is None or not spec.submodule_search_locations:
             raise MissingPackageError(f"{package} is not installed")
@@ -330,12 +330,25 @@ def _file(package: str, pattern: str, **options: Any) -> Case:
             raise MissingPackageError(f"{package} has no {pattern}")
         return str(found[0]), None
 
-    return Case(f"{package}/{pattern.rsplit('/', 1)[-1]}", make, options)
+    return Case(f"{package}/{pattern.rsplit('/', 1)[-1]}", make, options, most)
 
 
+_OCR = "rapidocr_onnxruntime"
 _FILES = [
-    _file("onnxruntime", "datasets/mul_1.onnx"),
-    _file("onnxruntime", "datasets/sigmoid.onnx"),
+    _file(_OCR, "models/ch_PP-OCRv4_det_infer.onnx", input_shape=(3, 64, 64)),
+    _file(_OCR, "models/ch_PP-OCRv4_rec_infer.onnx", input_shape=(3, 48, 64)),
+    _file(_OCR, "models/ch_ppocr_mobile_v2.0_cls_infer.onnx", input_shape=(3, 48, 192)),
+    _file("ddddocr", "common.onnx", input_shape=(1, 64, 64)),
+    _file("ddddocr", "common_old.onnx", input_shape=(1, 64, 64)),
+    _file("ddddocr", "common_det.onnx"),
+    _file("nudenet", "320n.onnx", input_shape=(3, 64, 64)),
+    _file("magika", "models/*/model.onnx", most=256),
+    _file("silero_vad", "data/silero_vad_openvino_16k.onnx"),
+    _file(
+        "silero_vad", "data/silero_vad_16k_sequence.onnx", input_shape={"input": (3, 576), "h": (1, 128), "c": (1, 128)}
+    ),
+    _file("silero_vad", "data/silero_vad_16k_op15.onnx", input_shape={"input": (576,), "state": (2, 1, 128)}),
+    _file("silero_vad", "data/silero_vad_half.onnx", input_shape={"input": (576,), "state": (2, 1, 128)}),
 ]
 
 GROUPS: dict[str, list[Case]] = {

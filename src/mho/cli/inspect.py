@@ -79,6 +79,13 @@ def _inspect_network(target: str, input_shape: tuple[int, ...] | None, output_fo
     macs = sum(layer.layer.macs for layer in summary.layers)
     console.print(f"{len(summary.layers)} MVM layers, {macs:,} multiply-accumulates a sample")
     _print_counts(console, summary.operations)
+    if summary.input_types:
+        types = ", ".join(f"{name} ({dtype})" for name, dtype in summary.input_types.items())
+        console.print(f"inputs of whole numbers: {types}")
+    if summary.tables:
+        console.print(
+            f"{plural(summary.tables, 'table')} of embeddings, {summary.table_bytes:,} bytes of digital memory"
+        )
 
 
 @contextmanager
@@ -124,6 +131,8 @@ def _network_document(target: str, summary: NetworkSummary) -> dict[str, Any]:
         "outputs": {name: list(shape) for name, shape in summary.outputs.items()},
         "layers": layers,
         "operations": dict(summary.operations),
+        "input_types": dict(summary.input_types),
+        "tables": {"count": summary.tables, "bytes": summary.table_bytes},
     }
 
 

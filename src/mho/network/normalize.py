@@ -15,6 +15,8 @@ from mho.network.naming import name_layers
 from mho.network.onnx_values import dequantize
 from mho.network.tensor_budget import float_bytes
 
+_TAKES_INFINITY = ("add", "where", "maximum", "minimum", "less")
+
 
 def normalize(draft: Draft, where: str) -> None:
     """Rewrite `draft` in place.
@@ -154,7 +156,7 @@ def check_numbers(draft: Draft, where: str) -> None:
             continue
         if np.isfinite(value).all():
             continue
-        masks = all(node.op in ("add", "where") for node in consumers[name])
+        masks = all(node.op in _TAKES_INFINITY for node in consumers[name])
         if np.isnan(value).any() or not masks:
             bad.append(f"{name!r} ({int((~np.isfinite(value)).sum())} of {value.size})")
     if bad:

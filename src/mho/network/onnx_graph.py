@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 _RESHAPING = ("Reshape", "Squeeze", "Unsqueeze", "Flatten")
 _MOVING = (*_RESHAPING, "Transpose", "Identity", "Cast")
 """What moves integers without changing them."""
+_KEEPS_BOUNDS = (*_MOVING, "Slice", "Gather", "Expand")
 _NAME_KEEPING = (*_MOVING, "CastLike", "Mul", "Div")
 """What leaves a weight the weight that it was, for its name."""
 
@@ -53,7 +54,7 @@ REAL, NUMBERS, ANY = "real", "numbers", "any"
 _MICROSOFT = frozenset(
     f"{before}{name}"
     for before, names in (
-        ("", "QuantizeLinear DequantizeLinear QGemm"),
+        ("", "QuantizeLinear DequantizeLinear QGemm DynamicQuantizeLSTM"),
         ("QLinear", "Add Mul Sigmoid LeakyRelu Softmax GlobalAveragePool AveragePool Concat"),
     )
     for name in names.split()
@@ -115,6 +116,18 @@ class GraphReader:
             )
         self._finish_outputs()
         return self.draft
+
+    def read_branch(self, graph: Any) -> None:
+        """Convert the nodes of a graph within this one. Raises `Unsupported` at the first that cannot be."""
+        for name, value in graph.initializers.items():
+            self.bind(name, self._constant(value.const_value, name))
+        for ir_node in graph:
+            node = read_node(ir_node, self.opset, self.where, self._constant)
+            node.check_form()
+            try:
+                self.convert(node)
+            except Unsupported as reason:
+                raise Unsupported(f"in its branch {node.label}: {reason}") from reason
 
     # -- operands -----------------------------------------------------------------------------------------------------
 
@@ -317,7 +330,9 @@ class GraphReader:
         origin = first.origin if isinstance(first, Constant) and keeps_name else node.outputs[0]
         for name, array in zip(node.outputs, fold(node, arrays, self.where, self.draft.budget), strict=False):
             integers = isinstance(first, Constant) and array.dtype.kind in "iu"
-            bounds = first.bounds if isinstance(first, Constant) and integers and node.op_type in _MOVING else None
+            bounds = (
+                first.bounds if isinstance(first, Constant) and integers and node.op_type in _KEEPS_BOUNDS else None
+            )
             self.bind(name, Constant(array, origin if len(node.outputs) == 1 else name, bounds))
 
     def _bind_shape(self, node: OnnxNode, shape: tuple[int, ...]) -> None:

@@ -8,7 +8,6 @@ these are computed digitally; its integers are whole numbers, which MatMulIntege
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mho.network.draft import Unsupported
 from mho.network.onnx_composites import composed
@@ -67,16 +66,16 @@ def _integer_product(op: str) -> Converter:
         zero = steps.operand(3)
         w = steps("DequantizeLinear", steps.operand(1), steps.number(1.0), zero)
         keys = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
-        made = steps(op, x, w, **{key: node.attributes[key] for key in keys if key in node.attributes})
+        attributes = {key: node.attributes[key] for key in keys if key in node.attributes}
+        made = steps(op, x, w, **attributes)
         point = steps.operand(2)
         if not point or (reader.is_fixed(point) and not reader.constant(node, 2, "zero points").any()):
             return made
-        if op == "Conv":
-            raise Unsupported("has a zero point, in which its padding lies")
-        zeros = reader.constant(node, 3, "zero points").astype(np.int64) if zero else np.zeros((), np.int64)
-        sums: NDArray[np.int64] = (weight.array.astype(np.int64) - zeros).sum(axis=-2)
-        taken = steps("Mul", steps("Cast", point, to=1), steps.constant(sums.astype(np.float32)))
-        return steps("Sub", made, taken)
+        # What a zero point of 1 adds everywhere: its own product, padding left out.
+        shape = (1, steps.shape(x)[-1]) if op == "MatMul" else (1, *steps.shape(x)[1:])
+        ones = steps.constant(np.ones(shape, np.float32))
+        sums = steps(op, ones, w, **attributes)
+        return steps("Sub", made, steps("Mul", steps("Cast", point, to=1), sums))
 
     def convert(reader: GraphReader, node: OnnxNode) -> None:
         steps = Steps(reader, node)

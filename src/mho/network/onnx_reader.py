@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from mho.errors import InputFileError, MhoError
 from mho.network import (
     onnx_attention,
+    onnx_branches,
     onnx_composites,
     onnx_digital,
     onnx_indexing,
@@ -49,6 +50,7 @@ CONVERTERS: Mapping[str, Converter] = MappingProxyType(
     | onnx_transposed.CONVERTERS
     | onnx_recurrent.CONVERTERS
     | onnx_movement.CONVERTERS
+    | onnx_branches.CONVERTERS
     | onnx_quantizers.CONVERTERS
     | onnx_qoperator.CONVERTERS
 )

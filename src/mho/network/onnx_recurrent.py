@@ -29,10 +29,27 @@ class _Cell:
     recurrent: str
     bias: str
     recurrent_bias: str
+    scales: tuple[str, str] = ("", "")
+    zeros: tuple[str, str] = ("", "")
+
+    def multiply(self, steps: Steps, x: str, *, state: bool) -> str:
+        """Return the product of inputs or of a state with its weights; of integer weights as MatMulInteger has it."""
+        weight, scale, zero = (self.weight, self.recurrent)[state], self.scales[state], self.zeros[state]
+        if not scale:
+            return steps("MatMul", x, weight)
+        if steps.reader.is_fixed(x):  # a state to start from
+            return steps("MatMul", x, steps("DequantizeLinear", weight, scale, zero, axis=-1))
+        integers, unit, point = steps.several("DynamicQuantizeLinear", 3, x)
+        product = steps("Cast", steps("MatMulInteger", integers, weight, point, zero), to=1)
+        return steps("Mul", product, steps("Mul", unit, scale))
+
+
+def _kind(node: OnnxNode) -> str:
+    return node.op_type.removeprefix("DynamicQuantize")
 
 
 def _recurrent(reader: GraphReader, node: OnnxNode) -> None:
-    steps, kind = Steps(reader, node), node.op_type
+    steps, kind = Steps(reader, node), _kind(node)
     if node.has_input(7) or any(key in node.attributes for key in ("clip", "activation_alpha", "activation_beta")):
         raise Unsupported("has peepholes, or activations with bounds or parameters")
     x, is_batch_first = steps.operand(0), node.flag("layout", 0)
@@ -73,7 +90,7 @@ def _check_lengths(reader: GraphReader, node: OnnxNode, count: int) -> None:
 
 def _read_cell(steps: Steps, number: int, directions: int) -> _Cell:
     node, reader = steps.node, steps.reader
-    kind, gates = node.op_type, _GATES[node.op_type]
+    kind, gates = _kind(node), _GATES[_kind(node)]
     given = node.attributes.get("activations")
     names = tuple(given) if given else _DEFAULTS[kind] * directions
     each = len(_DEFAULTS[kind])
@@ -81,6 +98,8 @@ def _read_cell(steps: Steps, number: int, directions: int) -> _Cell:
     if len(names) != each * directions or any(name not in _FUNCTIONS for name in functions):
         raise Unsupported(f"has the activations {list(names)}")
     recurrent = reader.constant(node, 2, "weights")[number]
+    is_dynamic = kind != node.op_type
+    recurrent = recurrent.T if is_dynamic else recurrent
     hidden = recurrent.shape[-1]
     if recurrent.shape != (gates * hidden, hidden) or node.integer("input_forget", 0):
         raise Unsupported(f"has recurrent weights {list(recurrent.shape)}")
@@ -92,7 +111,14 @@ def _read_cell(steps: Steps, number: int, directions: int) -> _Cell:
     return _Cell(
         functions, hidden, _part(steps, 1, number, directions), _part(steps, 2, number, directions),
         steps.constant(halves[0]), steps.constant(halves[1]) if halves[1].size else "",
+        *(_parameters(steps, number, at) if is_dynamic else ("", "") for at in (8, 9)),
     )  # fmt: skip
+
+
+def _parameters(steps: Steps, number: int, first: int) -> tuple[str, str]:
+    """Return scales or zero points of one direction, of weights and of recurrent ones: one, or one an output."""
+    arrays = [steps.reader.constant(steps.node, index, "scales")[number] for index in (first, first + 2)]
+    return steps.constant(np.asarray(arrays[0])), steps.constant(np.asarray(arrays[1]))
 
 
 def _part(steps: Steps, index: int, number: int, directions: int) -> str:
@@ -100,11 +126,12 @@ def _part(steps: Steps, index: int, number: int, directions: int) -> str:
     name = steps.operand(index)
     if directions > 1:
         name = steps("Slice", name, steps.whole(number), steps.whole(number + 1), steps.whole(0))
-    return steps("Transpose", steps("Squeeze", name, steps.whole(0)), perm=(1, 0))
+    name = steps("Squeeze", name, steps.whole(0))
+    return name if _kind(steps.node) != steps.node.op_type else steps("Transpose", name, perm=(1, 0))
 
 
 def _initial(steps: Steps, index: int, number: int, batch: int, hidden: int, is_batch_first: int) -> str:
-    if not steps.operand(index) or (index == 6 and steps.node.op_type != "LSTM"):
+    if not steps.operand(index) or (index == 6 and _kind(steps.node) != "LSTM"):
         return steps.constant(np.zeros((batch, hidden), np.float32))
     axis = 1 if is_batch_first else 0
     part = steps("Slice", steps.operand(index), steps.whole(number), steps.whole(number + 1), steps.whole(axis))
@@ -116,8 +143,8 @@ def _run(
 ) -> tuple[list[str], tuple[str, ...]]:
     """Return the outputs of the steps in order, [batch, hidden] each, and the last states."""
     count = steps.shape(x)[0]
-    step = {"LSTM": _lstm_step, "GRU": _gru_step, "RNN": _rnn_step}[steps.node.op_type]
-    inputs = steps("Add", steps("MatMul", x, cell.weight), cell.bias)
+    step = {"LSTM": _lstm_step, "GRU": _gru_step, "RNN": _rnn_step}[_kind(steps.node)]
+    inputs = steps("Add", cell.multiply(steps, x, state=False), cell.bias)
     outputs, current = [""] * count, tuple(states)
     for at in range(count)[:: -1 if is_reversed else 1]:
         own = steps("Slice", inputs, steps.whole(at), steps.whole(at + 1), steps.whole(0))
@@ -134,7 +161,7 @@ def _lstm_step(steps: Steps, cell: _Cell, own: str, states: tuple[str, ...]) -> 
     """Gates in the order input, output, forget, cell."""
     f, g, h = cell.functions
     hidden, memory = states
-    gate = _gates(steps, steps("Add", own, steps("MatMul", hidden, cell.recurrent)), cell.hidden)
+    gate = _gates(steps, steps("Add", own, cell.multiply(steps, hidden, state=True)), cell.hidden)
     kept = steps("Mul", steps(f, gate(2)), memory)
     memory = steps("Add", kept, steps("Mul", steps(f, gate(0)), steps(g, gate(3))))
     return steps("Mul", steps(f, gate(1)), steps(h, memory)), memory
@@ -166,4 +193,4 @@ def _rnn_step(steps: Steps, cell: _Cell, own: str, states: tuple[str, ...]) -> t
     return (steps(cell.functions[0], steps("Add", own, steps("MatMul", states[0], cell.recurrent))),)
 
 
-CONVERTERS: dict[str, Converter] = dict.fromkeys(_GATES, _recurrent)
+CONVERTERS: dict[str, Converter] = dict.fromkeys((*_GATES, "DynamicQuantizeLSTM"), _recurrent)

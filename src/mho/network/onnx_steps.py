@@ -11,6 +11,9 @@ from mho.network.draft import Unsupported
 from mho.network.onnx_graph import GraphReader
 from mho.network.onnx_values import Activation, Constant, OnnxNode, QuantizedActivation, QuantizedConstant
 
+_OPSET = 21
+"""Of the nodes that are made here, whatever the file has."""
+
 
 class Steps:
     """Converts one ONNX node after the other on the way to the result of `node`; what is constant is folded."""
@@ -21,16 +24,20 @@ class Steps:
 
     def __call__(self, op_type: str, *inputs: str, **attributes: Any) -> str:
         """Convert a node on these operands, by name; returns the name of its output. Raises `Unsupported`."""
-        name = self._name()
+        return self.several(op_type, 1, *inputs, **attributes)[0]
+
+    def several(self, op_type: str, count: int, *inputs: str, **attributes: Any) -> tuple[str, ...]:
+        """The same of a node with `count` outputs; returns their names."""
+        names = tuple(self._name() for _ in range(count))
         # Operands that are left out at the end are not there.
         given = inputs[: max((i + 1 for i, operand in enumerate(inputs) if operand), default=0)]
         step = OnnxNode(
-            op_type, "", f"{self.node.name or self.node.outputs[0]}.{self._count}", given, (name,), attributes,
-            self.node.opset, self.node.hints,
+            op_type, "", f"{self.node.name or self.node.outputs[0]}.{self._count}", given, names, attributes,
+            _OPSET, self.node.hints,
         )  # fmt: skip
         step.check_form()
         self.reader.convert(step)
-        return name
+        return names
 
     def operand(self, index: int) -> str:
         """Return the name of an operand of the node, "" where it is left out."""

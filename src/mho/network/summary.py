@@ -36,6 +36,9 @@ class NetworkSummary:
         layers: MVM layers in execution order.
         operations: how many nodes of each digital operation, by name.
         parameters: numbers in all constants.
+        input_types: of inputs that hold whole numbers, by name, as `TensorInfo.dtype` has them.
+        tables: of embeddings, which digital memory holds.
+        table_bytes: that they take there.
     """
 
     name: str
@@ -44,6 +47,9 @@ class NetworkSummary:
     layers: tuple[LayerSummary, ...]
     operations: Mapping[str, int]
     parameters: int
+    input_types: Mapping[str, str]
+    tables: int
+    table_bytes: int
 
     @property
     def quantized_layers(self) -> int:
@@ -64,6 +70,7 @@ def summarize_network(network: Network) -> NetworkSummary:
                 quantization.input.bits if quantization else None,
             )
         )
+    tables = {node.inputs[1] for node in network.nodes if node.op == "embed"}
     operations = Counter(node.op for node in network.nodes if not node.is_mvm)
     return NetworkSummary(
         network.name,
@@ -72,4 +79,7 @@ def summarize_network(network: Network) -> NetworkSummary:
         tuple(layers),
         MappingProxyType(dict(sorted(operations.items()))),
         sum(value.size for value in network.constants.values()),
+        MappingProxyType({tensor.name: tensor.dtype for tensor in network.inputs if tensor.dtype != "float32"}),
+        len(tables),
+        sum(network.constants[name].nbytes for name in tables),
     )

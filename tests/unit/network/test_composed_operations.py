@@ -10,12 +10,12 @@ import onnxruntime
 import pytest
 from network_checks import verify_network
 from onnx import TensorProto, helper, numpy_helper
-from onnx_models import node
+from onnx_models import model, node
 
 from mho.errors import UnsupportedOperationError
 from mho.network.graph import Network
 from mho.network.onnx_reader import read_onnx
-from mho.network.reference import run_float
+from mho.network.reference import run_float, run_quantized
 
 RANDOM = np.random.default_rng(0)
 INPUTS = {"x": (1, 4, 6, 5), "m": (1, 5, 8), "v": (1, 4, 5, 6, 4), "s": (5, 1, 3), "q": (1, 2, 5, 4), "z": (1, 2, 5, 4)}
@@ -180,3 +180,68 @@ def test_what_cannot_be_composed_is_refused_by_name(op: str, operands: str, fact
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 23)], ir_version=10)
     with pytest.raises(UnsupportedOperationError, match=rf"{op} \(here\): .*{reason}"):
         read_onnx(proto)
+
+
+def _read_and_compare(proto: onnx.ModelProto, feeds: dict[str, np.ndarray]) -> None:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), options, ["CPUExecutionProvider"])
+    (expected,) = session.run(None, feeds)
+    network = read_onnx(proto)
+    verify_network(network)
+    run = run_quantized if network.mvm_nodes and network.is_quantized else run_float
+    (found,) = run(network, {name: value[None] for name, value in feeds.items()}).values()
+    assert np.allclose(found.reshape(expected.shape), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("rank", [3, 4])
+def test_a_constant_condition_chooses_a_graph(rank: int) -> None:
+    def branch(op: str) -> onnx.GraphProto:
+        made = [node("Mul", "x c", f"{op}_t"), node(op, f"{op}_t", f"{op}_y")]
+        held = [numpy_helper.from_array(np.float32([2.0]), "c")]
+        return helper.make_graph(made, op, [], [helper.make_tensor_value_info(f"{op}_y", 1, None)], held)
+
+    nodes = [node("Shape", "x", "s"), node("Size", "s", "n"), node("Equal", "n three", "is_three")]
+    nodes.append(node("If", "is_three", then_branch=branch("Exp"), else_branch=branch("Neg")))
+    x = _numbers(*(1, 2, 3, 4)[:rank])
+    _read_and_compare(model(nodes, {"x": x.shape}, {"three": np.array(3)}), {"x": x})
+
+
+def test_a_condition_that_depends_on_the_input_is_refused() -> None:
+    empty = helper.make_graph([node("Exp", "x", "e")], "e", [], [helper.make_tensor_value_info("e", 1, None)])
+    nodes = [node("ReduceMax", "x", "m", keepdims=0), node("Greater", "m zero", "c")]
+    nodes.append(node("If", "c", name="here", then_branch=empty, else_branch=empty))
+    with pytest.raises(UnsupportedOperationError, match=r"If \(here\): its conditions .* are computed"):
+        read_onnx(model(nodes, {"x": (1, 3)}, {"zero": np.float32(0)}))
+
+
+def _contributed(made: onnx.NodeProto, x: np.ndarray, constants: dict[str, np.ndarray]) -> onnx.ModelProto:
+    proto = model([made], {"x": x.shape}, constants)
+    proto.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    return proto
+
+
+def test_a_dynamically_quantized_lstm_gives_onnx_runtimes_numbers() -> None:
+    held = {
+        "w": RANDOM.integers(-127, 128, (2, 3, 8)).astype(np.int8), "b": _numbers(2, 16),
+        "r": RANDOM.integers(-127, 128, (2, 2, 8)).astype(np.int8), "ws": np.float32([0.01, 0.02]),
+        "rs": np.float32([0.03, 0.01]), "z": np.zeros(2, np.int8),
+    }  # fmt: skip
+    made = node(
+        "DynamicQuantizeLSTM", "x w r b     ws z rs z", domain="com.microsoft", hidden_size=2, direction="bidirectional"
+    )
+    x = _numbers(4, 1, 3)
+    proto = _contributed(made, x, held)
+    network = read_onnx(proto)
+    assert {n.quantization is not None for n in network.mvm_nodes} == {True}
+    _read_and_compare(proto, {"x": x})
+
+
+def test_integer_convolutions_take_the_zero_point_off_their_padding() -> None:
+    held = {"w": RANDOM.integers(-127, 128, (3, 4, 3, 3)).astype(np.int8)}
+    nodes = [
+        node("DynamicQuantizeLinear", "x", "q s z"), node("ConvInteger", "q w z", "i", pads=[1, 1, 1, 1]),
+        node("Cast", "i", "f", to=TensorProto.FLOAT), node("Mul", "f s"),
+    ]  # fmt: skip
+    x = _numbers(1, 4, 5, 6)
+    _read_and_compare(model(nodes, {"x": x.shape}, held), {"x": x})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from accelerators import make_accelerator
 from bits import assert_same_bits
+from commands import run
 from language_models import TinyDecoder
 from network_checks import verify_network
 
@@ -57,6 +59,16 @@ def test_a_decoder_in_integers_is_the_same_in_every_engine_and_in_onnx(
     again = read_onnx(tmp_path / "decoder.onnx")
     assert again.inputs == quantized.inputs
     assert_same_bits(run_quantized(again, IDS), expected)
+
+
+def test_inspect_counts_tables_of_embeddings(
+    decoder: tuple[TinyDecoder, Network], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mho.save(decoder[1], tmp_path / "decoder.onnx")
+    document = json.loads(run(capsys, "inspect", str(tmp_path / "decoder.onnx"), "--json"))
+    assert document["input_types"] == {"ids": "int64"}
+    assert document["tables"] == {"count": 1, "bytes": 29 * 16 * 4}
+    assert "1 table of embeddings, 1,856 bytes" in run(capsys, "inspect", str(tmp_path / "decoder.onnx"))
 
 
 def test_ids_outside_of_the_table_are_refused(decoder: tuple[TinyDecoder, Network]) -> None:
