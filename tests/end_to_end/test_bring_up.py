@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -37,7 +39,13 @@ def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
             assert capsys.readouterr().out.splitlines() == _PROMISE.findall(text)
         elif kind == "sh":
             for line in text.splitlines():
-                assert main(shlex.split(line)[1:]) == 0, line
+                command, *arguments = shlex.split(line)
+                if command == "make" and not (shutil.which("make") and shutil.which("cc")):
+                    continue
+                if command == "make":
+                    subprocess.run([command, *arguments], check=True, capture_output=True)
+                    continue
+                assert main(arguments) == 0, line
                 printed = capsys.readouterr().out
         else:
             assert text.strip() in printed

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from mho.array_files import write_arrays
 from mho.deploy.backends import Job
-from mho.deploy.vectors import LayerVectors, VectorArray, record_vectors
+from mho.deploy.vector_recorder import VectorArray
+from mho.deploy.vectors import LayerVectors, record_vectors
 from mho.errors import ConfigError
 from mho.formats import plural
 

@@ -119,6 +119,18 @@ def test_programs_of_many_and_few_crossbars_do_the_same(chain, crossbars):
     assert by_element[0] == by_element[1]
 
 
+def test_outputs_are_integers_where_the_digital_unit_computes_so():
+    network = make_chain()
+    inputs = np.random.default_rng(2).standard_normal((8, 1, 6, 6)).astype(np.float32)
+    quantized = mho.quantize_digital(mho.quantize(network, "4/4", inputs), inputs)
+    program = mho.compile(quantized, make_accelerator(digital={"arithmetic": "integer"}))
+    vectors = mho.vectors(program, inputs[:1], "first")
+    check_reads(vectors)
+    v = values(vectors)
+    assert v["outputs"].dtype == np.int64
+    np.testing.assert_array_equal(v["outputs"] > 0, v["requantized"] > 0)
+
+
 def test_windows_are_a_part_of_all(chain):
     inputs = samples_of(chain, 1)
     whole, part = mho.vectors(chain, inputs, "second"), mho.vectors(chain, inputs, "second", windows=(1, 3))
