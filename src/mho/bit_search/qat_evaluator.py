@@ -102,8 +102,8 @@ class QatEvaluator:
         stops_hopeless: end trainings halfway that are no better than guessing (`mho.bit_search.early_stopping`).
         problem: what else a measurement depends on (the accelerator, versions), as JSON.
         devices: where networks are trained and evaluated, each process on one of them; None: on the processor.
-        effort: of calibration, on the calibration split: beyond "fast", layers are fitted for each policy. Trainings
-            start from what "fast" gives.
+        effort: of calibration, on the calibration split: beyond "fast", layers are fitted for each policy, before a
+            training too.
     """
 
     def __init__(
@@ -230,8 +230,6 @@ class QatEvaluator:
         note, score = "", self._score()
         calibrated = self._copy_state()
         if self._options is not None:
-            if self._effort != "fast":
-                self._set(policy)
             generator = torch.Generator().manual_seed(self.seed_for(policy))
             test = ChanceLevelTest(int(self._train.labels.max()) + 1) if self._stops else None
             try:

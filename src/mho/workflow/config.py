@@ -172,8 +172,8 @@ class CalibrationSettings(FrozenModel):
     """How finished networks are calibrated."""
 
     effort: Effort = "fast"
-    """How much work calibration puts into uniform 8/8 and into the found policy, as `mho quantize --effort` has it. A
-    training starts from what `fast` gives."""
+    """How much work calibration puts into uniform 8/8 and into the found policy, as `mho quantize --effort` has it; a
+    training starts from there."""
 
 
 class SimulationSettings(FrozenModel):

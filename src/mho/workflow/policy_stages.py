@@ -69,9 +69,9 @@ def quantize_policy(
     points: list[dict[str, float]] = []
     notes: list[str] = []
     if training is not None:
-        module = prepared.trainable()
+        start, module = copy_state(best), prepared.trainable()
         module.set_policy(policy)
-        start = copy_state(module)
+        module.load_state_tensors(start)
         points, notes = train_with_progress(module, prepared.material, training, seed, folder / "checkpoint", learning)
         for way, part in ((TRAINED, 0.0), (AVERAGED, 0.5)):
             if way == AVERAGED:

@@ -134,6 +134,27 @@ def test_training_that_ends_below_calibration_alone_is_not_kept(prepared, monkey
     )
 
 
+def test_training_starts_from_the_calibrated_network_as_it_was_fitted(prepared, monkeypatch, tmp_path):
+    policy, seen = Policy.uniform(prepared.trainable().mvm_modules, BitWidths(3, 3)), []
+
+    def fitted(policy, _seed, _report):
+        module = prepared.calibrated(policy, 0, print)
+        for layer in module.mvm_modules.values():
+            layer.weight.data += 0.01
+            layer.weight_quantizer.base_step *= 1.1
+        return module
+
+    def train(module, *_):
+        seen.append({name: tensor.clone() for name, tensor in module.state_tensors().items()})
+        return [], []
+
+    monkeypatch.setattr(policy_stages, "train_with_progress", train)
+    quantize_policy(SimpleNamespace(**{**vars(prepared), "calibrated": fitted}), policy, TRAINING, 0, tmp_path, print)
+    wanted = fitted(policy, 0, print).state_tensors()
+    assert seen[0].keys() == wanted.keys()
+    assert all(torch.equal(seen[0][name], wanted[name]) for name in wanted)
+
+
 def test_without_a_training_calibration_alone_is_measured(prepared, tmp_path):
     policy = Policy.uniform(prepared.trainable().mvm_modules, BitWidths(4, 4))
     figures = quantize_policy(prepared, policy, None, 0, tmp_path, print)
