@@ -97,6 +97,9 @@ def test_a_result_tells_errors_by_class_sensitivities_cost_splits_and_sizes(fini
     assert result.sensitivities.samples == 40
     widths = [bits for layer in result.layers for bits in (layer.found.weight_bits, layer.found.act_bits)]
     assert [one.bits for one in result.sensitivities.operands] == widths
+    steps = [(one.less, one.more) for one in result.sensitivities.operands]
+    assert all(less is None or less.cost <= 0 for less, _ in steps)
+    assert any(more is not None and more.cost > 0 for _, more in steps)
     for split, candidate in zip(result.splits, result.candidates[1:], strict=True):
         assert sum(split.time_us.values()) == pytest.approx(candidate.latency_us)
     *_, reference, found = result.sizes

@@ -25,7 +25,7 @@ def print_found_policy(console: Console, result: RunResult) -> None:
     if result.sizes:
         lines.append(_describe_size(result.sizes[-1]))
     if result.sensitivities is not None:
-        lines.append(_describe_sensitivities(result.sensitivities))
+        lines += _describe_sensitivities(result.sensitivities)
     if result.errors:
         lines.append(_describe_errors(result.errors[-1], result.data.classes))
     if lines:
@@ -53,11 +53,17 @@ def _describe_size(size: DeployedSize) -> str:
     return text if size.program_bytes is None else f"{text}, program {format_bytes(size.program_bytes)}"
 
 
-def _describe_sensitivities(found: Sensitivities) -> str:
+def _describe_sensitivities(found: Sensitivities) -> list[str]:
     losses = [(one.less.loss, one.layer, one.operand) for one in found.operands if one.less is not None]
     worst = sorted(losses, key=lambda one: -one[0])[:MOST]
     told = ", ".join(f"{layer} {operand}s {loss:+.4f}" for loss, layer, operand in worst)
-    return f"loss with a bit less ({found.samples:,} calibration samples, now {found.loss:.4f}): {told or 'none'}"
+    lines = [f"loss with a bit less ({found.samples:,} calibration samples, now {found.loss:.4f}): {told or 'none'}"]
+    raises = [
+        f"{one.layer} {one.operand}s {one.more.loss:+.4f} for {100 * one.more.cost:+.1f} %"
+        for one in found.best_raises(MOST)
+        if one.more is not None and one.more.cost is not None
+    ]
+    return [*lines, f"most won by a bit more, for its cost: {', '.join(raises)}"] if raises else lines
 
 
 def _describe_errors(errors: ClassErrors, names: tuple[str, ...]) -> str:

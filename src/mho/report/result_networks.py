@@ -125,6 +125,10 @@ class DeployedSize(FrozenModel):
     """Those that hold digits of weights; null for the float network."""
 
 
+_LEAST_COST = 1e-6
+"""Share of the cost that counts as none."""
+
+
 class MeasuredStep(FrozenModel):
     """What other bits of one operand of one layer do to the network as it was trained, without training it again."""
 
@@ -132,6 +136,8 @@ class MeasuredStep(FrozenModel):
     """Instead of those it has."""
     loss: float
     """Loss then less the loss now: positive where the network gets worse."""
+    cost: float | None = None
+    """Change of what the search makes least, as a share of the found policy's: 0.02 is 2 % more. Null: unknown."""
 
 
 class OperandSensitivity(FrozenModel):
@@ -159,6 +165,18 @@ class Sensitivities(FrozenModel, Tabular):
     operands: tuple[OperandSensitivity, ...]
     """Weights and activations of every MVM layer, in execution order."""
 
+    def best_raises(self, most: int) -> tuple[OperandSensitivity, ...]:
+        """Return the operands of which one bit more wins loss, those that win most for their cost first.
+
+        Those that cost nothing come first of all; unknown costs are left out.
+        """
+        worths = [
+            (-one.more.loss / max(one.more.cost, _LEAST_COST), one)
+            for one in self.operands
+            if one.more is not None and one.more.loss < 0 and one.more.cost is not None
+        ]
+        return tuple(one for _, one in sorted(worths, key=lambda pair: -pair[0])[:most])
+
     def __repr__(self) -> str:
         return f"Sensitivities({self._summary})"
 
@@ -167,16 +185,25 @@ class Sensitivities(FrozenModel, Tabular):
         return f"{plural(len(self.operands), 'operand')} of layers, loss {self.loss:.4f} on {self.samples:,} samples"
 
     def table(self) -> Table:
-        """Return one row an operand of a layer: its bits, and the change of the loss with one less and one more."""
+        """Return one row an operand of a layer: its bits, and what one less and one more changes, loss and cost."""
         return Table(
             self._summary,
-            ("layer", "operand", "bits", "loss_with_a_bit_less", "loss_with_a_bit_more"),
+            (
+                "layer",
+                "operand",
+                "bits",
+                "loss_with_a_bit_less",
+                "loss_with_a_bit_more",
+                "cost_with_a_bit_less",
+                "cost_with_a_bit_more",
+            ),
             tuple(
                 (
                     one.layer,
                     one.operand,
                     one.bits,
                     *(None if step is None else step.loss for step in (one.less, one.more)),
+                    *(None if step is None else step.cost for step in (one.less, one.more)),
                 )
                 for one in self.operands
             ),

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
+from mho.bit_search.space import SearchSpace
 from mho.cost_model.document import to_microseconds
 from mho.cost_model.network_map import NetworkMap
 from mho.errors import MhoError
@@ -19,7 +20,7 @@ from mho.network.layers import MvmLayer, derive_layer_table
 from mho.policy import Policy
 from mho.report.drawing_files import Picture, draw_slowest
 from mho.report.result_figures import AbsentPart, MappingFigures
-from mho.report.result_networks import ClassErrors, DeployedSize
+from mho.report.result_networks import ClassErrors, DeployedSize, Sensitivities
 from mho.report.result_search import OperandWorth, SearchSummary
 from mho.report.timeline import TimelineView
 from mho.scheduling.regime import Regime
@@ -33,7 +34,7 @@ from mho.workflow.policy_stages import QUANTIZED_FILE
 from mho.workflow.predictions import PREDICTIONS_FILE, read_predictions
 from mho.workflow.program_stages import PROGRAMS
 from mho.workflow.run_directory import StageResult
-from mho.workflow.search_results import collect_searches, collect_worths
+from mho.workflow.search_results import collect_searches, collect_worths, price_sensitivities
 from mho.workflow.search_stage import make_space
 
 LABELS = {"float": "float32", "reference": "uniform 8/8", "found": "found policy"}
@@ -102,7 +103,8 @@ class Extras:
         pictures: tiles of the slowest layers.
         timeline: of the found policy, where the machine has several crossbars.
         mappings: the policies under every mapping.
-        worths: what one bit more or less of each layer would cost and bring.
+        worths: what one bit more or less of each layer would cost and bring, as the search saw it.
+        sensitivities: what it changes of the found policy's network, with its cost.
         searches: the run's search and others in its directory.
         errors: of each network on test data, class by class; empty where the task has no classes.
         sizes: of each network where it is deployed.
@@ -114,6 +116,7 @@ class Extras:
     timeline: TimelineView | None
     mappings: tuple[MappingFigures, ...]
     worths: tuple[OperandWorth, ...]
+    sensitivities: Sensitivities | None
     searches: tuple[SearchSummary, ...]
     errors: tuple[ClassErrors, ...]
     sizes: tuple[DeployedSize, ...]
@@ -141,9 +144,17 @@ def collect_extras(outcome: Outcome) -> Extras:
         roles = {one.mapping.layer.name: _tell_role(one) for one in deployed.layers}
         return NetworkMap.of_schedule(deployed.network_mapping, material.accelerator, roles, model=material.mapping)
 
+    found = outcome.stages["found"].figures
+    measured = None if (raw := found.get("sensitivities")) is None else Sensitivities.model_validate(raw)
+
+    def space() -> SearchSpace:
+        return make_space(outcome.stages["float"].folder / FLOAT_FILE, outcome.config.search, material)
+
     def explain() -> tuple[OperandWorth, ...]:
-        space = make_space(outcome.stages["float"].folder / FLOAT_FILE, outcome.config.search, material)
-        return collect_worths(search, space, outcome.stages["found"].figures["index"], outcome.config.run.seed)
+        return collect_worths(search, space(), found["index"], outcome.config.run.seed)
+
+    def price() -> Sensitivities | None:
+        return None if measured is None else price_sensitivities(measured, outcome.policies["found"], space())
 
     network_map = get("the map of the network", map_found, None)
     return Extras(
@@ -154,6 +165,7 @@ def collect_extras(outcome: Outcome) -> Extras:
         timeline=get("the timeline of the crossbars", lambda: draw_timeline(outcome.deployments["found"]), None),
         mappings=tuple(_under_mapping(outcome, model) for model in MappingModel),
         worths=get("how sensitive layers are", explain, ()),
+        sensitivities=get("what bits cost", price, measured),
         searches=get("other searches", lambda: collect_searches(search, outcome.path), ()),
         errors=get("errors by class", lambda: _collect_errors(outcome), ()),
         sizes=get("deployed size", lambda: _collect_sizes(outcome), ()),

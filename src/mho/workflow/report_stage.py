@@ -120,7 +120,7 @@ def collect_result(outcome: Outcome, extras: Extras) -> RunResult:
         agreement=_read(ModelAgreement, outcome, "agreement"),
         unsampled=unsampled,
         errors=extras.errors,
-        sensitivities=outcome.stages["found"].figures.get("sensitivities"),
+        sensitivities=extras.sensitivities,
         splits=tuple(split_cost(name, LABELS[name], one) for name, one in deployed.items()),
         sizes=extras.sizes,
         chip=on_machine,

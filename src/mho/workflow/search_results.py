@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from mho.evaluation.confidence import find_band
 from mho.formats import format_cost, format_points
 from mho.input_files import read_json
 from mho.policy import Policy
+from mho.report.result_networks import MeasuredStep, Sensitivities
 from mho.report.result_search import BestSoFar, EvaluationFigures, OperandWorth, SearchFigures, SearchSummary, StepWorth
 from mho.seeds import derive_seed
 from mho.workflow.policy_stages import FAILED, SEARCH_FILE
@@ -188,6 +190,33 @@ def collect_worths(stage: StageResult, space: SearchSpace, place: int, seed: int
         for layer in explanation.layers
         for own in layer.operands
     )
+
+
+def price_sensitivities(found: Sensitivities, policy: Policy, space: SearchSpace) -> Sensitivities:
+    """Return measured sensitivities with what each step changes of the policy's cost.
+
+    Args:
+        found: without costs.
+        policy: that they are of.
+        space: that was searched.
+    """
+    cost = space.cost_of(policy)
+
+    def price(layer: str, operand: str, step: MeasuredStep | None) -> MeasuredStep | None:
+        if step is None:
+            return None
+        widths = replace(policy[layer], **{_WIDTHS[operand]: step.bits})
+        changed = Policy({**policy.layers, layer: widths})
+        return step.model_copy(update={"cost": space.cost_of(changed) / cost - 1})
+
+    operands = tuple(
+        one.model_copy(update={side: price(one.layer, one.operand, getattr(one, side)) for side in ("less", "more")})
+        for one in found.operands
+    )
+    return found.model_copy(update={"operands": operands})
+
+
+_WIDTHS = {"weight": "weight_bits", "activation": "act_bits"}
 
 
 def _worth(step: BitStep | None) -> StepWorth | None:

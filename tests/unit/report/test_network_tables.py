@@ -30,12 +30,15 @@ def errors(label: str, losses: list[float | None], classes: int = 10, confusions
 
 @pytest.fixture
 def told(result):
-    step = {"bits": 3, "loss": 0.0123}
+    step = {"bits": 3, "loss": 0.0123, "cost": -0.02}
     operands = [
         {"layer": layer.name, "operand": operand, "bits": 4, "less": step, "more": None}
         for layer in result.layers
         for operand in ("weight", "activation")
     ]
+    raises = (-0.004, 0.02), (-0.001, 0.0), (-0.003, 0.01), (0.002, 0.01), (-0.009, None)
+    for operand, (loss, cost) in zip(operands, raises, strict=False):
+        operand["more"] = {"bits": 5, "loss": loss, "cost": cost}
     split = {"time_us": {"write": 224.0, "read": 225.4, "conversion": 0.0, "digital": 0.0}}
     energy = {"energy_pj": {"crossbar": 30.0, "adc": 10.0}, "total_energy_pj": 40.0, "energy_untold": ["write"]}
     size = {
@@ -115,5 +118,9 @@ def test_errors_and_sensitivities_show_themselves_as_tables(told):
     assert table.rows[3] == (3, 50, 48, 0.96, pytest.approx(0.3))
     assert repr(told.errors[1]) == "ClassErrors(found policy: 497 of 500 samples of 10 classes correct)"
     rows = told.sensitivities.table().rows
-    assert rows[0] == ("conv1", "weight", 4, 0.0123, None)
+    assert rows[0] == ("conv1", "weight", 4, 0.0123, -0.004, -0.02, 0.02)
+    best = [(one.layer, one.operand) for one in told.sensitivities.best_raises(2)]
+    assert best == [("conv1", "activation"), ("layer1.0.conv1", "weight")], (
+        "free ones first, then the most for the cost"
+    )
     assert told.sensitivities.table().caption in repr(told.sensitivities)
