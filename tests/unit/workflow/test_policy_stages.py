@@ -96,7 +96,10 @@ def prepared():
         return module
 
     material = SimpleNamespace(dataset=dataset)
-    return SimpleNamespace(material=material, trainable=trainable, calibrated=calibrated, effort="fast")
+    return SimpleNamespace(
+        material=material, trainable=trainable, calibrated=calibrated, effort="fast",
+        finish=TrainableNetwork.to_quantized_network,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
