@@ -7,7 +7,7 @@ written, so that one difference does not make others.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,8 +25,8 @@ _KEPT = 256
 _TILES = 4
 """Tiles of a crossbar and layer whose reads are kept."""
 
-_MOST_LISTED = 12
-"""Columns and rows that a finding lists."""
+_MOST_LISTED = 8
+"""Columns, crossbars and layers that a line lists."""
 
 
 @dataclass(frozen=True)
@@ -146,8 +146,12 @@ class Comparison(Tabular):
         columns = sorted(self.by_column.items(), key=lambda pair: (-pair[1], pair[0]))
         listed = ", ".join(f"{crossbar}/{column}: {count:,}" for (crossbar, column), count in columns[:8])
         yield f"crossbar/column with most: {listed}{', ...' if len(columns) > 8 else ''}"
+        places: dict[str, list[Finding]] = {}
         for finding in self.findings:
-            yield f"layer {finding.layer}, crossbar {finding.crossbar}: {finding.text}"
+            places.setdefault(finding.text, []).append(finding)
+        for text, findings in sorted(places.items(), key=lambda pair: -len(pair[1])):
+            crossbars = _list(dict.fromkeys(finding.crossbar for finding in findings), "crossbar")
+            yield f"{text}, in {crossbars} of {_list(dict.fromkeys(finding.layer for finding in findings), 'layer')}"
         if not self.findings:
             yield "no single fault explains them (stuck, swapped or inverted lines, offsets, clipping were tried)"
 
@@ -278,10 +282,12 @@ def diagnose(
 
 
 def _name(kind: str, value: str, columns: list[int]) -> str:
-    if not columns:
-        return value
-    listed = ", ".join(map(str, columns[:_MOST_LISTED])) + (", ..." if len(columns) > _MOST_LISTED else "")
-    return f"{kind}: {value}, {plural(len(columns), 'column')} ({listed})"
+    return f"{kind}: {value}, {_list(columns, 'column')}" if columns else value
+
+
+def _list(names: Collection[int | str], noun: str) -> str:
+    listed = ", ".join(map(str, list(names)[:_MOST_LISTED])) + (", ..." if len(names) > _MOST_LISTED else "")
+    return f"{plural(len(names), noun)} ({listed})"
 
 
 def _is_stuck(expected: Integers, found: Integers) -> str | None:
