@@ -79,10 +79,25 @@ def _gemm(drawer: Drawer, x: Tensor) -> Tensor | None:
 
 
 def _matmul(drawer: Drawer, x: Tensor) -> Tensor | None:
-    if x.shape[-1] > _MOST_INPUTS:
+    if not x.shape or x.shape[-1] > _MOST_INPUTS:
         return None
     weights = drawer.weights(x.shape[-1], drawer.chooser.integer(1, 4), axis=1)
     return drawer.one("MatMul", drawer.layer_input(x), weights)
+
+
+def _conv_transpose(drawer: Drawer, x: Tensor) -> Tensor | None:
+    if len(x.shape) not in (3, 4):
+        return _matmul(drawer, x)
+    chooser, rank = drawer.chooser, len(x.shape) - 2
+    kernel = [chooser.integer(1, 3) for _ in range(rank)]
+    weights = drawer.weights(x.shape[1], chooser.integer(1, 3), *kernel, axis=1)
+    attributes = {"strides": [chooser.integer(1, 3) for _ in range(rank)]}
+    if chooser.integer(0, 1):
+        attributes["pads"] = [chooser.integer(0, 1) for _ in range(2 * rank)]
+    elif chooser.integer(0, 1):
+        attributes["output_padding"] = [stride - 1 for stride in attributes["strides"]]
+    bias = [drawer.hold(drawer.array(weights.shape[1]))] if chooser.integer(0, 1) else []
+    return drawer.one("ConvTranspose", drawer.layer_input(x), weights, *bias, **attributes)
 
 
 def _product(drawer: Drawer, x: Tensor) -> Tensor | None:
@@ -96,7 +111,7 @@ def _product(drawer: Drawer, x: Tensor) -> Tensor | None:
     return drawer.one("MatMul", *(drawer.layer_input(one) for one in pair))
 
 
-_LAYERS = (_conv, _conv, _conv, _gemm, _gemm, _matmul, _product)
+_LAYERS = (_conv, _conv, _conv, _conv_transpose, _gemm, _gemm, _matmul, _product)
 
 # -- digital operations ----------------------------------------------------------------------------
 
@@ -181,7 +196,10 @@ def _pool(drawer: Drawer, x: Tensor) -> Tensor | None:
 
 
 def _reduce(drawer: Drawer, x: Tensor) -> Tensor | None:
-    chooser, op = drawer.chooser, drawer.chooser.choice(("ReduceMean", "ReduceSum", "ReduceMax"))
+    chooser = drawer.chooser
+    op = chooser.choice(
+        ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2", "ReduceLogSumExp")
+    )
     axes = sorted({drawer.axis(x) for _ in range(2)})
     keep = {"keepdims": chooser.integer(0, 1)}
     if drawer.opset >= (13 if op == "ReduceSum" else 18):
@@ -267,6 +285,8 @@ def _concat(drawer: Drawer, x: Tensor) -> Tensor | None:
 def _pad(drawer: Drawer, x: Tensor) -> Tensor | None:
     ends = [drawer.chooser.integer(0, 2) if index % len(x.shape) else 0 for index in range(2 * len(x.shape))]
     value = [drawer.hold(np.float32(drawer.chooser.choice((0, -1, 0.5))))] if drawer.chooser.integer(0, 1) else []
+    if drawer.chooser.integer(0, 2) == 0 and all(size > 2 for size in x.shape[1:]):
+        return drawer.one("Pad", x, drawer.integers(*ends), mode=drawer.chooser.choice(("reflect", "edge")))
     return drawer.one("Pad", x, drawer.integers(*ends), *value)
 
 
@@ -287,6 +307,66 @@ def _resize(drawer: Drawer, x: Tensor) -> Tensor | None:
         attributes["keep_aspect_ratio_policy"] = chooser.choice(("stretch", "not_larger", "not_smaller"))
     sizes = drawer.integers(*(round(size * scale) for size, scale in zip(x.shape, scales, strict=True)))
     return drawer.one("Resize", x, None, None, sizes, **attributes)
+
+
+def _interpolate(drawer: Drawer, x: Tensor) -> Tensor | None:
+    chooser = drawer.chooser
+    if len(x.shape) != 4 or drawer.opset < 13:
+        return None
+    scales = drawer.hold([1.0, 1.0, *(chooser.choice((0.5, 0.8, 1.5, 2.0)) for _ in range(2))], np.float32)
+    coordinates = chooser.choice(("half_pixel", "align_corners", "asymmetric", "pytorch_half_pixel"))
+    # Weights of 0 make NaN of infinities, and where they are 0 depends on the order of axes.
+    bounded = drawer.one("Clip", x, *(drawer.hold(np.float32(one)) for one in (-1e4, 1e4)))
+    keys = {"mode": "linear", "coordinate_transformation_mode": coordinates}
+    return bounded and drawer.one("Resize", bounded, None, scales, **keys)
+
+
+def _instance_norm(drawer: Drawer, x: Tensor) -> Tensor | None:
+    if len(x.shape) < 3:
+        return None
+    scale, bias = (drawer.hold(drawer.array(x.shape[1])) for _ in range(2))
+    return drawer.one("InstanceNormalization", x, scale, bias, epsilon=0.1)
+
+
+def _cumulate(drawer: Drawer, x: Tensor) -> Tensor | None:
+    keys = {key: drawer.chooser.integer(0, 1) for key in ("exclusive", "reverse")}
+    return drawer.one("CumSum", x, drawer.hold(drawer.axis(x), np.int64), **keys)
+
+
+def _triangle(drawer: Drawer, x: Tensor) -> Tensor | None:
+    if len(x.shape) < 2 or drawer.opset < 14:
+        return None
+    return drawer.one(
+        "Trilu", x, drawer.hold(drawer.chooser.integer(-1, 1), np.int64), upper=drawer.chooser.integer(0, 1)
+    )
+
+
+def _blocks(drawer: Drawer, x: Tensor) -> Tensor | None:
+    if len(x.shape) != 4:
+        return None
+    if x.shape[1] % 4 == 0:
+        return drawer.one("DepthToSpace", x, blocksize=2, mode=drawer.chooser.choice(("DCR", "CRD")))
+    return drawer.one("SpaceToDepth", x, blocksize=2) if x.shape[2] % 2 == x.shape[3] % 2 == 0 else None
+
+
+def _pick(drawer: Drawer, x: Tensor) -> Tensor | None:
+    axis = drawer.axis(x)
+    indices = drawer.generator.integers(-x.shape[axis], x.shape[axis], x.shape)
+    return drawer.one("GatherElements", x, drawer.hold(indices, np.int64), axis=axis)
+
+
+def _largest(drawer: Drawer, x: Tensor) -> Tensor | None:
+    axis = drawer.axis(x)
+    count = drawer.integers(drawer.chooser.integer(1, x.shape[axis]))
+    parts = drawer.emit("TopK", [x, count], 2, axis=axis, largest=drawer.chooser.integer(0, 1))
+    return parts[0] if parts else None
+
+
+def _smaller(drawer: Drawer, x: Tensor) -> Tensor | None:
+    """The smaller of two numbers, by a comparison."""
+    limit = drawer.hold(drawer.array(x.shape[-1]))
+    less = drawer.one(drawer.chooser.choice(("Less", "LessOrEqual") if drawer.opset >= 13 else ("Less",)), x, limit)
+    return less and drawer.one("Where", less, x, limit)
 
 
 def _where(drawer: Drawer, x: Tensor) -> Tensor | None:
@@ -322,11 +402,12 @@ _STEPS = (
     _unary("Relu", "Sigmoid", "Tanh", "Erf", "Neg", "Abs", "Identity", "Exp"),
     _unary("Relu", "Sigmoid", "Tanh", "Erf", "Neg", "Abs", "Identity", "HardSwish"),
     _unary("LeakyRelu", "Elu", "Celu", "ThresholdedRelu", alpha=(0.01, 0.5)),
-    _unary("Selu", "Softplus", "Softsign", "Mish"),
+    _unary("Selu", "Softplus", "Softsign", "Mish", "Sin", "Cos"),
     _prelu,
     _unary("HardSigmoid", alpha=(0.2, 1 / 6)),
     _unary("Gelu", approximate=("none", "tanh")),
     _of_positive("Log", "Sqrt", "Reciprocal"),
     _clip, _binary, _binary, _power, _along_axis, _batch_norm, _layer_norm, _pool, _pool, _reduce, _reshape, _squeeze,
     _transpose, _repeat, _slice, _gather, _split, _concat, _pad, _resize, _where, _masked_softmax, _cast,
+    _interpolate, _instance_norm, _cumulate, _triangle, _blocks, _pick, _largest, _smaller,
 )  # fmt: skip

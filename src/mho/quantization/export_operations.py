@@ -130,9 +130,13 @@ def _whole(writer: ModelWriter, node: Node) -> None:
     """What gives booleans or integers in ONNX, and whole numbers in the network."""
     from onnx import TensorProto
 
-    operands, whole = [writer.hold(name) for name in node.inputs], f"{node.output}/whole"
+    is_output = node.output in {tensor.name for tensor in writer.network.outputs}
+    operands, whole = [writer.hold(name) for name in node.inputs], f"{node.output}/whole" if is_output else node.output
     outputs = (f"{node.output}/values", whole) if node.op == "top_k_indices" else (whole,)
     _write_by_record(writer, node, operands, outputs=outputs)
+    if not is_output:
+        writer.declare_whole(whole, is_index=node.op in ("arg_max", "top_k_indices"))
+        return
     writer.emit("Cast", [whole], node.output, name=f"{node.name}/number", to=TensorProto.FLOAT)
 
 

@@ -28,6 +28,7 @@ class ModelWriter:
         self.initializers: dict[str, onnx.TensorProto] = {}
         self._reserved = set(network.constants) | set(network.shapes)
         self._whole = {tensor.name: "" for tensor in network.inputs if tensor.dtype != "float32"}
+        self._indices = {tensor.name for tensor in network.inputs if tensor.dtype in ("int32", "int64")}
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of a tensor or constant of the network."""
@@ -44,7 +45,13 @@ class ModelWriter:
 
     def hold_whole(self, name: str, reader: str) -> str:
         """Return what holds the whole numbers of a tensor as integers, for the node `reader`."""
-        return name if name in self._whole else self.cast(name, np.int64, name=f"{reader}/indices")
+        return name if name in self._indices else self.cast(name, np.int64, name=f"{reader}/indices")
+
+    def declare_whole(self, name: str, *, is_index: bool) -> None:
+        """Say that a tensor holds booleans, or (`is_index`) integers, in the file: readers take it cast to float32."""
+        self._whole[name] = ""
+        if is_index:
+            self._indices.add(name)
 
     def cast(self, tensor: str, dtype: Any, *, name: str) -> str:
         """Cast a tensor to a type of NumPy; returns the name of the result."""
