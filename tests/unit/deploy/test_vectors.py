@@ -10,11 +10,11 @@ import pytest
 from accelerators import make_accelerator
 from chip_networks import make_chain
 from small_programs import compile_small, conv_network, grid, linear_network, matmul_network
+from vector_checks import check_reads, values
 
 import mho
 from mho.array_files import read_arrays, write_arrays
 from mho.cli.main import main
-from mho.deploy.vectors import LayerVectors
 from mho.errors import ConfigError, DataError
 from mho.hardware.spec import Encoding
 from mho.mapping.layer_mapping import MappingModel
@@ -29,23 +29,6 @@ def samples_of(program: mho.Program, count: int = 2) -> dict[str, np.ndarray]:
         name: generator.uniform(-2, 4, (count, *program.buffers[name].shape)).astype(np.float32)
         for name in program.inputs
     }
-
-
-def values(vectors: LayerVectors) -> dict[str, np.ndarray]:
-    return {name: one.values for name, one in vectors.arrays.items()}
-
-
-def check_reads(vectors: LayerVectors) -> None:
-    """Compute each read anew from cells and drives, as a core would."""
-    v = values(vectors)
-    for number in range(len(v["drives"])):
-        write, _, shift, _ = v["reads"][number]
-        np.testing.assert_array_equal(v["drives"][number] @ v["cells"][write], v["counts"][number])
-        added = v["weights"][number] * v["codes"][number] << shift
-        for address in set(v["addresses"][number]) - {-1}:
-            mine = v["addresses"][number] == address
-            gained = v["sums"][number][mine] - v["starts"][number][mine]
-            np.testing.assert_array_equal(gained, added[mine].sum())
 
 
 def make_chain_program(crossbars: int, **converters: Any) -> mho.Program:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from accelerators import make_accelerator
 from chip_networks import make_attention, make_chain
+from plain_device import Chip
 
 import mho
 from mho.array_files import write_arrays
@@ -26,55 +27,6 @@ from mho.simulation.device_comparison import diagnose
 from mho.simulation.socket_device import MAX_LINE, SocketDevice
 
 SERVER = Path(__file__).parents[3] / "examples" / "device_server.py"
-
-
-class Chip:
-    """A device of plain integer arrays, which writes down what it is asked."""
-
-    def __init__(self) -> None:
-        self.log: list[tuple[Any, ...]] = []
-        self.cells: dict[int, np.ndarray] = {}
-        self.drives: dict[int, np.ndarray] = {}
-        self.counts: dict[int, np.ndarray] = {}
-
-    def open(self, info: DeviceInfo) -> None:
-        self.log.append(("open", info))
-        self.info = info
-
-    def close(self) -> None:
-        self.log.append(("close",))
-
-    def reset(self) -> None:
-        self.cells = {}
-
-    def begin_layer(self, index: int, adc_bits: int) -> None:
-        self.log.append(("begin_layer", index, adc_bits))
-
-    def write_tile(self, crossbar: int, row: int, col: int, cells: np.ndarray, joins: bool) -> None:
-        assert cells.dtype == np.uint8
-        assert cells.max() < 1 << self.info.cell_bits
-        self.log.append(("write_tile", crossbar))
-        whole = self.cells[crossbar] if joins else np.zeros((self.info.rows, self.info.cols), np.int32)
-        whole[row : row + cells.shape[0], col : col + cells.shape[1]] = cells
-        self.cells[crossbar] = whole
-
-    def load_drives(self, crossbar: int, first_row: int, drives: np.ndarray) -> None:
-        assert drives.dtype == np.int16
-        whole = np.zeros(self.info.rows, np.int32)
-        whole[first_row : first_row + len(drives)] = drives
-        self.drives[crossbar] = whole
-
-    def mvm(self, crossbar: int) -> None:
-        self.counts[crossbar] = self.drives[crossbar] @ self.cells[crossbar]
-
-    def read_columns(self, crossbar: int, first_col: int, count: int) -> np.ndarray:
-        return self.counts[crossbar][first_col : first_col + count]
-
-    def barrier(self) -> None:
-        self.log.append(("barrier",))
-
-    def status(self) -> int:
-        return 0
 
 
 def compile_network(network: mho.Network, crossbars: int = 1) -> mho.Program:
@@ -261,8 +213,6 @@ def test_a_device_in_another_process_is_compared_by_the_command(chain, serve, tm
     assert "first: sample 0, instruction " in out
     assert main([*command, address, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["comparison"]["different"] > 0
-    assert main([*command, serve("status:5")]) == 2
-    assert "status 5" in capsys.readouterr().err
     assert main([*command, serve("garbage")]) == 2
     assert "that is no JSON" in capsys.readouterr().err
 
