@@ -17,12 +17,12 @@ NUMERIC := tests/unit/arithmetic tests/unit/array tests/unit/quantization tests/
 QUICK := tests/architecture tests/golden tests/unit --ignore=tests/unit/bit_search --ignore=tests/unit/workflow \
     --ignore=tests/unit/scheduling --ignore=tests/unit/test_ray_pool.py tests/unit/bit_search/test_tracking.py \
     tests/unit/bit_search/test_trial_storage.py
-PYTEST := -m pytest -m 'not slow and not pages and not figures' -n 2 --dist worksteal
+PYTEST := -m pytest -m 'not slow and not pages and not figures and not deploy' -n 2 --dist worksteal
 SETS ?= all
 # Whatever the environment says, keep compiled modules: the tests start many processes.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo demo-isa test test-slow test-figures test-pages test-processes test-install test-isa test-newest test-oldest fuzz kills constraints lint format docs links notebooks clean
+.PHONY: help setup demo demo-isa test test-slow test-figures test-pages test-deploy test-processes test-install test-isa test-newest test-oldest fuzz kills constraints lint format docs links notebooks clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -49,11 +49,15 @@ test: $(INSTALLED)
 #   make test-slow   run the checks that take minutes, and property tests and the fuzzer on all their examples
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
-	MHO_ALL_EXAMPLES=1 $(BIN)/python -m pytest -m 'not slow' tests/property tests/fuzz
+	MHO_ALL_EXAMPLES=1 $(BIN)/python -m pytest -m 'not slow and not deploy' tests/property tests/fuzz
 
 #   make test-figures   compare with published figures, and hold how well search methods do over many seeds
 test-figures: $(INSTALLED)
 	$(BIN)/python -m pytest -m 'figures and not slow' -n 2 --dist worksteal tests/equivalence tests/unit/bit_search
+
+#   make test-deploy   build deployed programs with several compilers, for RISC-V and a Cortex-M in QEMU, under sanitizers
+test-deploy: $(INSTALLED)
+	$(BIN)/python -m pytest -m 'deploy and not slow' tests/end_to_end/test_deployed_programs.py tests/fuzz/test_c_loader.py
 
 #   make test-pages   run the tutorials and the code of README and the documentation, and compare what they print
 test-pages: $(INSTALLED)

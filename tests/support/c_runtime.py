@@ -56,26 +56,26 @@ def load_image(content: bytes) -> ctypes.Array:
 
 def run_in_c(program: Program, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Run a program on samples in the C runtime, with its reference hardware."""
-    library, image, arrays = load_runtime(), build_image(program), check_inputs(program, inputs)
-    machine = load_image(image.content)
-    arena = ctypes.create_string_buffer(max(1, image.memory.size))
-    check(library.mho_start(machine, arena, ctypes.c_size_t(image.memory.size)))
+    return run_image(program, build_image(program).content, inputs)
+
+
+def run_image(program: Program, content: bytes, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Run an image, whose inputs and outputs are those of a program."""
+    library, arrays, machine = load_runtime(), check_inputs(program, inputs), load_image(content)
+    size = int.from_bytes(content[24:28], "little")
+    arena = ctypes.create_string_buffer(max(1, size))
+    check(library.mho_start(machine, arena, ctypes.c_size_t(size)))
     samples = len(next(iter(arrays.values())))
     outputs = {name: np.empty((samples, *program.buffers[name].shape), np.float32) for name in program.outputs}
     for sample in range(samples):
         for number, name in enumerate(program.inputs):
-            one = np.ascontiguousarray(arrays[name][sample])
-            check(
-                library.mho_set_input(machine, number, one.ctypes.data_as(ctypes.c_void_p), ctypes.c_size_t(one.size))
-            )
+            check(library.mho_set_input(machine, number, *_pointer(arrays[name][sample])))
         check(library.mho_run(machine))
         for number, name in enumerate(program.outputs):
-            one = outputs[name][sample]
-            made = np.empty(one.shape, np.float32)
-            check(
-                library.mho_get_output(
-                    machine, number, made.ctypes.data_as(ctypes.c_void_p), ctypes.c_size_t(made.size)
-                )
-            )
-            outputs[name][sample] = made
+            check(library.mho_get_output(machine, number, *_pointer(outputs[name][sample])))
     return present_outputs(program, outputs)
+
+
+def _pointer(values: np.ndarray) -> tuple[ctypes.c_void_p, ctypes.c_size_t]:
+    assert values.flags.c_contiguous
+    return values.ctypes.data_as(ctypes.c_void_p), ctypes.c_size_t(values.size)

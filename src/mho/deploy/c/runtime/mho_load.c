@@ -54,10 +54,13 @@ static mho_status check_constants(const mho_program *p) {
             return MHO_E_TABLE;
         }
         if (rows != 0) { /* cells */
-            const uint32_t bits = element == MHO_U8 ? 8U : 1U << (element - MHO_B1);
+            uint32_t bits = 8;
             if ((element < MHO_B1 && element != MHO_U8) || is_uniform || cols == 0 || rows > 0xffffU || cols > 0xffffU ||
                 count % (rows * cols) != 0) {
                 return MHO_E_TABLE;
+            }
+            if (element != MHO_U8) {
+                bits = 1U << (element - MHO_B1);
             }
             bytes = (uint64_t)(count / (rows * cols)) * rows * (((uint64_t)cols * bits + 7) / 8);
         } else if (cols != 0 || element >= MHO_B1) {
