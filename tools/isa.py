@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mho.deploy import image_format as form
+from mho.deploy.digital_words import as_words64
 from mho.deploy.elements import Element
 from mho.deploy.image import _Encoder
 from mho.program.geometry import AccumulatorLayout, LinearGeometry
@@ -29,6 +30,7 @@ from mho.program.instructions import (
     Loop,
     Mvm,
     QuantizeInput,
+    Requantize,
     ShiftAdd,
     Span,
     SumInputs,
@@ -49,7 +51,7 @@ RANGES = {
     "zero_point": "within +-2^20",
     "qmin": "below qmax; within +-2^20",
     "qmax": "within +-2^20",
-    "offset": "within +-2^20",
+    "offset": "within +-2^20; where sums are requantized, 64 bits",
     "addend": "within +-2^20",
     "stored_factor": "within +-2^20; 0 without `stored_sums`",
     "binary": "0, or 1 with qmin = -1 and qmax = 1",
@@ -57,6 +59,9 @@ RANGES = {
     "rows": "not empty, inside of the constant; on the crossbar",
     "cols": "not empty, inside of the constant; on the crossbar",
     "corner": "0 .. rows - height, 0 .. columns - width",
+    "limit": "0 .. 2^62",
+    "low": "at most `high`; within +-2^20, and what the buffer holds",
+    "high": "within +-2^20, and what the buffer holds",
     "joins": "0 or 1; 1 only right after a write of the same crossbar",
     "shift": "0 .. 62 with `row_shifts`",
     "dac_bits": "those of the chip",
@@ -92,6 +97,7 @@ EXTRA = {
     "QuantizeInput": "After them, the sizes of the source: one word an axis.",
     "WriteDynamicTile": "After them, the buffer (u8) that keeps the cells.",
     "WriteTile": "`cells` is a constant of cells.",
+    "Requantize": "`limit` takes two words, the lower first.",
     "Layer": "Operands: its number (u32); then the words of its body. Name and ADC bits stand in the table of layers.",
     "Loop": "Operands: `count` (u32); then the words of its body. The loop's level is how many loops enclose it.",
     "Window": "Its operands are the words of its body.",
@@ -141,6 +147,30 @@ DIGITAL = (
         "c = x - mean; c / sqrt(mean(c c) + epsilon) scale + bias; means by the tree",
     ),
     ("EMBED", "out, in, table, rows, width", "out[i] = table[in[i]], rows from the end where in[i] < 0"),
+    ("INT_QUANTIZE", "out, in (f32), count, scale, low, high", "clamp(round_half_even(in[i] / scale))"),
+    ("INT_DEQUANTIZE", "out (f32), in, count, scale", "in[i] scale"),
+    ("INT_CLAMP", "out, in, count, low, high", "clamp(in[i])"),
+    ("INT_SCALE", "out, in, m, o, shift, low, high, walk(in, m, o)", "clamp(RS(in m + o, shift))"),
+    (
+        "INT_ADD", f"out, n (1 .. {form.MOST_OPERANDS}), shift, low, high, n operands, n multipliers, walk(operands)",
+        "clamp(RS(the sum of multiplier operand, shift))",
+    ),
+    ("INT_MUL", "out, a, b, multiplier, shift, low, high, walk(a, b)", "clamp(RS(a b multiplier, shift))"),
+    ("INT_TABLE", "out, in, table, count, first", "table[in[i] - first], the ends beyond"),
+    (
+        "INT_POOL", "out, in, m, the windows of POOL, shift, low, high, strides of m (down, right)",
+        "clamp(RS((the sum of the taps inside) m, shift))",
+    ),
+    ("INT_REDUCE", "out, in, multiplier, shift, low, high, walk(in), walk(in)", "clamp(RS(sum multiplier, shift))"),
+    (
+        "INT_SOFTMAX", "out, in, fine, coarse, outer, size, inner, multiplier, shift, low, high",
+        "d = max - x; e = (fine[d & 255] coarse[d >> 8]) >> 30; clamp(RS(floor(e 2^30 / sum) multiplier, shift))",
+    ),
+    (
+        "INT_LAYER_NORM", "out, in, m, o, epsilon (64 bits), outer, size, shift, low, high, walk(m, o)",
+        "c = n x - sum; V = n (sum of squares) - sum^2 + epsilon; k the largest with V 4^k < 2^62; "
+        "r = RS(c floor(2^61 / floor(sqrt(V 4^k))), 41 - k), 0 where V is 0; clamp(RS(r m + o, shift))",
+    ),
 )  # fmt: skip
 
 
@@ -252,9 +282,10 @@ class _ExampleEncoder(_Encoder):
             own = {Loop: [2], Layer: [0], Window: []}[type(item)]
             operands = [*own, *self._encode_body(item.body)]
         else:
-            operands = [
-                word for field in dataclasses.fields(item) for word in self._encode_value(getattr(item, field.name))
-            ]
+            operands = []
+            for field in dataclasses.fields(item):
+                value = getattr(item, field.name)
+                operands += as_words64(value) if field.name == "limit" else self._encode_value(value)
         more = {QuantizeInput: [1, 2], WriteDynamicTile: [4]}.get(type(item), [])
         return [form.OPCODES[type(item)] | (1 + len(operands) + len(more)) << 8, *operands, *more]
 
@@ -270,6 +301,9 @@ EXAMPLES: tuple[Instruction, ...] = (
     Mvm(0),
     ShiftAdd(0, "2", Affine(0, (("x", 1),)), "#8", "#9", Span(0, 20), Affine(0), 64),
     Dequantize("2", "3", AccumulatorLayout(1, 1, 1, 10, 1, 1, True), "#10", "#11", "", 0, "#12", ""),
+    Requantize(
+        "2", "3", AccumulatorLayout(1, 1, 1, 10, 1, 1, False), "#10", "", "", 0, "#12", "#13", 20, 2**31 - 1, -128, 127
+    ),
     Loop("x", 2, (Mvm(0),)),
     Window((Mvm(0),)),
     Layer("fc", LinearGeometry(1, 64, 10), (Mvm(0),)),
@@ -372,7 +406,8 @@ def _image() -> Iterator[str]:
     yield (
         "Before it runs anything a loader checks the checksum, that tables, constants and buffers lie inside of image and arena, and of each "
         "instruction its length, the kinds of its operands, and the ranges above. Sums are i32 or i64, codes whole numbers, and digital "
-        "operations take f32."
+        "operations take f32, or whole numbers where their name or their operands say so: moves, `FILL`, `minimum`, `maximum`, `where`, "
+        "`reduce_max` and the maximum of `POOL` take either. RS(x, n) = floor((x + 2^(n - 1)) / 2^n), x for n = 0."
     )
     yield ""
 

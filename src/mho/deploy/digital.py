@@ -5,42 +5,28 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mho.arithmetic.attributes import get_float, get_floats, get_int, get_ints, get_text
+from mho.arithmetic.limits import LARGEST_INTEGER
 from mho.deploy import image_format as form
+from mho.deploy.digital_integers import LOWERED_INTEGERS
+from mho.deploy.digital_words import (
+    Call,
+    References,
+    Shape,
+    Words,
+    as_word,
+    broadcast_strides,
+    make_call,
+    pool_words,
+    reduced_words,
+    strides_of,
+    walk_words,
+)
 from mho.errors import UnsupportedOperationError
 from mho.program.instructions import Digital
-
-Shape = tuple[int, ...]
-Words = list[int]
-
-
-class References(Protocol):
-    """What names operands by numbers."""
-
-    def reference(self, name: str) -> int:
-        """Return the number of a buffer or constant."""
-
-    def add_constant(self, array: NDArray[Any]) -> int:
-        """Add a constant; return its number."""
-
-    def shape(self, name: str) -> Shape:
-        """Return the shape of a buffer or constant."""
-
-    def constant(self, name: str) -> NDArray[Any] | None:
-        """Return a constant; None for a buffer."""
-
-
-@dataclass(frozen=True)
-class Call:
-    """One operation as it is encoded: its opcode and words."""
-
-    opcode: int
-    words: tuple[int, ...]
 
 
 def lower_digital(item: Digital, names: References) -> list[Call]:
@@ -56,38 +42,6 @@ def lower_digital(item: Digital, names: References) -> list[Call]:
     return LOWERED[item.op](item, names)
 
 
-def as_word(number: float) -> int:
-    """Return the bits of a float32."""
-    return int(struct.unpack("<I", struct.pack("<f", np.float32(number)))[0])
-
-
-def _strides(shape: Shape) -> Shape:
-    return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
-
-
-def _broadcast_strides(shape: Shape, result: Shape) -> Shape:
-    own = (0,) * (len(result) - len(shape)) + _strides(shape)
-    sizes = (1,) * (len(result) - len(shape)) + shape
-    return tuple(0 if size == 1 else stride for size, stride in zip(sizes, own, strict=True))
-
-
-def _walk_words(shape: Shape, *strides: Shape) -> Words:
-    """Return rank, sizes and strides of a walk, with axes merged where all strides allow it."""
-    axes: list[tuple[int, ...]] = []
-    for size, *steps in zip(shape, *strides, strict=True):
-        if size == 1:
-            continue
-        if axes and all(before == step * size for before, step in zip(axes[-1][1:], steps, strict=True)):
-            axes[-1] = (axes[-1][0] * size, *steps)
-        else:
-            axes.append((size, *steps))
-    return [len(axes), *(value for column in range(1 + len(strides)) for value in (axis[column] for axis in axes))]
-
-
-def _call(opcode: int, *words: int) -> Call:
-    return Call(opcode, tuple(word & 0xFFFFFFFF for word in words))
-
-
 def _unary(function: str, item: Digital, names: References, *parameters: float) -> list[Call]:
     given = [*map(as_word, parameters), 0, 0, 0, 0][:4]
     return [_unary_words(function, item, names, given)]
@@ -95,14 +49,14 @@ def _unary(function: str, item: Digital, names: References, *parameters: float) 
 
 def _unary_words(function: str, item: Digital, names: References, given: Sequence[int]) -> Call:
     number, count = form.UNARY_FUNCTIONS.index(function), math.prod(names.shape(item.output))
-    return _call(
+    return make_call(
         form.UNARY, number, names.reference(item.output), names.reference(item.inputs[0]), count,
         *(*given, 0, 0, 0, 0)[:4],
     )  # fmt: skip
 
 
 def _with(function: str, *keys: str) -> Callable[[Digital, References], list[Call]]:
-    return lambda item, names: _unary(function, item, names, *(float(item.attributes[key]) for key in keys))  # type: ignore[arg-type]
+    return lambda item, names: _unary(function, item, names, *(get_float(item.attributes, key) for key in keys))
 
 
 def _doubles(*numbers: float) -> Words:
@@ -113,31 +67,44 @@ def _with_doubles(function: str, *keys: str) -> Callable[[Digital, References], 
     """Functions whose parameters are float64."""
 
     def lower(item: Digital, names: References) -> list[Call]:
-        numbers = [float(item.attributes[key]) for key in keys]  # type: ignore[arg-type]
+        numbers = [get_float(item.attributes, key) for key in keys]
         return [_unary_words(function, item, names, _doubles(*numbers))]
 
     return lower
 
 
+def _relu(item: Digital, names: References) -> list[Call]:
+    if names.is_whole(item.output):
+        return [_clamp(item, names, 0, LARGEST_INTEGER)]
+    return _unary("relu", item, names)
+
+
+def _clamp(item: Digital, names: References, low: int, high: int) -> Call:
+    operands = [names.reference(name) for name in (item.output, item.inputs[0])]
+    return make_call(form.INT_CLAMP, *operands, math.prod(names.shape(item.output)), low, high)
+
+
 def _clip(item: Digital, names: References) -> list[Call]:
-    return _unary("clip", item, names, float(item.attributes["min"]), float(item.attributes["max"]))  # type: ignore[arg-type]
+    if names.is_whole(item.output):
+        return [_clamp(item, names, *(int(get_float(item.attributes, key)) for key in ("min", "max")))]
+    return _unary("clip", item, names, get_float(item.attributes, "min"), get_float(item.attributes, "max"))
 
 
 def _gelu(item: Digital, names: References) -> list[Call]:
-    return _unary("gelu_tanh" if item.attributes["approximate"] == "tanh" else "gelu", item, names)
+    return _unary("gelu_tanh" if get_text(item.attributes, "approximate") == "tanh" else "gelu", item, names)
 
 
 def _cast(item: Digital, names: References) -> list[Call]:
-    return _unary(f"cast_{item.attributes['to']}", item, names)
+    return _unary(f"cast_{get_text(item.attributes, 'to')}", item, names)
 
 
 def _fake_quantize(item: Digital, names: References) -> list[Call]:
-    scale, zero_point, qmin, qmax = (float(item.attributes[key]) for key in ("scale", "zero_point", "qmin", "qmax"))  # type: ignore[arg-type]
+    scale, zero_point, qmin, qmax = (get_float(item.attributes, key) for key in ("scale", "zero_point", "qmin", "qmax"))
     return _unary("fake_quantize", item, names, scale, zero_point, qmin, qmax)
 
 
 def _power(item: Digital, names: References) -> list[Call]:
-    exponent = float(item.attributes["exponent"])  # type: ignore[arg-type]
+    exponent = get_float(item.attributes, "exponent")
     if exponent.is_integer() and abs(exponent) <= 64:
         return [_unary_words("whole_power", item, names, [int(exponent)])]
     if exponent == 0.5:
@@ -150,27 +117,27 @@ def _power(item: Digital, names: References) -> list[Call]:
 def _binary(item: Digital, names: References) -> list[Call]:
     result = names.shape(item.output)
     number = form.BINARY_FUNCTIONS.index(item.op)
-    strides = [_broadcast_strides(names.shape(name), result) for name in item.inputs]
+    strides = [broadcast_strides(names.shape(name), result) for name in item.inputs]
     operands = [names.reference(name) for name in item.inputs]
     if len(operands) == 2:
         operands, strides = [*operands, form.NO_REFERENCE], [*strides, (0,) * len(result)]
-    words = _walk_words(result, *strides)
-    return [_call(form.BINARY, number, names.reference(item.output), *operands, *words)]
+    words = walk_words(result, *strides)
+    return [make_call(form.BINARY, number, names.reference(item.output), *operands, *words)]
 
 
 def _move(
     item: Digital, names: References, source: str, sizes: Shape, *, from_: int, from_strides: Shape, to: int,
     to_strides: Shape,
 ) -> Call:  # fmt: skip
-    walk = _walk_words(sizes, from_strides, to_strides)
-    return _call(form.MOVE, names.reference(item.output), names.reference(source), to, from_, *walk)
+    walk = walk_words(sizes, from_strides, to_strides)
+    return make_call(form.MOVE, names.reference(item.output), names.reference(source), to, from_, *walk)
 
 
 def _copy(item: Digital, names: References, sizes: Shape, strides: Shape, base: int = 0) -> list[Call]:
     """Elements of the first operand, read with these strides, in the order of the output."""
     return [
         _move(
-            item, names, item.inputs[0], sizes, from_=base, from_strides=strides, to=0, to_strides=_strides(sizes)
+            item, names, item.inputs[0], sizes, from_=base, from_strides=strides, to=0, to_strides=strides_of(sizes)
         )
     ]  # fmt: skip
 
@@ -179,22 +146,22 @@ def _reshape(item: Digital, names: References) -> list[Call]:
     if names.constant(item.inputs[0]) is None:
         return []  # the output lies where its operand does
     shape = names.shape(item.output)
-    return _copy(item, names, shape, _strides(shape))
+    return _copy(item, names, shape, strides_of(shape))
 
 
 def _transpose(item: Digital, names: References) -> list[Call]:
-    own = _strides(names.shape(item.inputs[0]))
-    return _copy(item, names, names.shape(item.output), tuple(own[axis] for axis in _ints(item, "perm")))
+    own = strides_of(names.shape(item.inputs[0]))
+    return _copy(item, names, names.shape(item.output), tuple(own[axis] for axis in get_ints(item.attributes, "perm")))
 
 
 def _expand(item: Digital, names: References) -> list[Call]:
     result = names.shape(item.output)
-    return _copy(item, names, result, _broadcast_strides(names.shape(item.inputs[0]), result))
+    return _copy(item, names, result, broadcast_strides(names.shape(item.inputs[0]), result))
 
 
 def _slice(item: Digital, names: References) -> list[Call]:
-    strides, base = list(_strides(names.shape(item.inputs[0]))), 0
-    for axis, start, step in zip(*(_ints(item, key) for key in ("axes", "starts", "steps")), strict=True):
+    strides, base = list(strides_of(names.shape(item.inputs[0]))), 0
+    for axis, start, step in zip(*(get_ints(item.attributes, key) for key in ("axes", "starts", "steps")), strict=True):
         base += start * strides[axis]
         strides[axis] *= step
     sizes = names.shape(item.output)
@@ -203,20 +170,21 @@ def _slice(item: Digital, names: References) -> list[Call]:
 
 def _resize(item: Digital, names: References) -> list[Call]:
     shape = names.shape(item.inputs[0])
-    scales = [int(scale) for scale in item.attributes["scales"]]  # type: ignore[union-attr]
+    scales = [int(scale) for scale in get_floats(item.attributes, "scales")]
     sizes = tuple(part for pair in zip(shape, scales, strict=True) for part in pair)
-    strides = tuple(part for stride in _strides(shape) for part in (stride, 0))
+    strides = tuple(part for stride in strides_of(shape) for part in (stride, 0))
     return _copy(item, names, sizes, strides)
 
 
 def _concat(item: Digital, names: References) -> list[Call]:
-    result, axis, at = _strides(names.shape(item.output)), int(item.attributes["axis"]), 0  # type: ignore[arg-type]
+    result, axis, at = strides_of(names.shape(item.output)), get_int(item.attributes, "axis"), 0
     calls = []
     for name in item.inputs:
         shape = names.shape(name)
         calls.append(
             _move(
-                item, names, name, shape, from_=0, from_strides=_strides(shape), to=at * result[axis], to_strides=result
+                item, names, name, shape, from_=0, from_strides=strides_of(shape), to=at * result[axis],
+                to_strides=result,
             )
         )  # fmt: skip
         at += shape[axis]
@@ -224,74 +192,63 @@ def _concat(item: Digital, names: References) -> list[Call]:
 
 
 def _pad(item: Digital, names: References) -> list[Call]:
-    shape, result = names.shape(item.inputs[0]), _strides(names.shape(item.output))
-    base = sum(before * stride for before, stride in zip(_ints(item, "pads")[: len(shape)], result, strict=True))
-    fill = _call(form.FILL, names.reference(item.output), as_word(float(item.attributes["value"])))  # type: ignore[arg-type]
+    shape, result = names.shape(item.inputs[0]), strides_of(names.shape(item.output))
+    base = sum(
+        before * stride for before, stride in zip(get_ints(item.attributes, "pads")[: len(shape)], result, strict=True)
+    )
+    value = get_float(item.attributes, "value")
+    fill = make_call(
+        form.FILL, names.reference(item.output), int(value) if names.is_whole(item.output) else as_word(value)
+    )  # fmt: skip
     return [
         fill,
         _move(
-            item, names, item.inputs[0], shape, from_=0, from_strides=_strides(shape), to=base, to_strides=result
+            item, names, item.inputs[0], shape, from_=0, from_strides=strides_of(shape), to=base, to_strides=result
         ),
     ]  # fmt: skip
 
 
 def _gather(item: Digital, names: References) -> list[Call]:
-    shape, axis = names.shape(item.inputs[0]), int(item.attributes["axis"])  # type: ignore[arg-type]
+    shape, axis = names.shape(item.inputs[0]), get_int(item.attributes, "axis")
     outer, inner = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
     count = math.prod(names.shape(item.inputs[1]))
     operands = [names.reference(name) for name in (item.output, *item.inputs)]
-    return [_call(form.GATHER, *operands, outer, shape[axis], inner, count)]
+    return [make_call(form.GATHER, *operands, outer, shape[axis], inner, count)]
 
 
 def _embed(item: Digital, names: References) -> list[Call]:
     rows, *row = names.shape(item.inputs[1])
     operands = [names.reference(name) for name in (item.output, *item.inputs)]
-    return [_call(form.EMBED, *operands, rows, math.prod(row))]
+    return [make_call(form.EMBED, *operands, rows, math.prod(row))]
 
 
 def _reduce(item: Digital, names: References) -> list[Call]:
-    shape, axes = names.shape(item.inputs[0]), sorted(_ints(item, "axes"))
-    strides, kept = _strides(shape), [axis for axis in range(len(shape)) if axis not in axes]
-    walks = [
-        _walk_words(tuple(shape[axis] for axis in part), tuple(strides[axis] for axis in part)) for part in (kept, axes)
-    ]
-    number = form.REDUCE_FUNCTIONS.index(item.op)
-    return [
-        _call(form.REDUCE, number, names.reference(item.output), names.reference(item.inputs[0]), *walks[0], *walks[1])
-    ]
+    operands = [names.reference(name) for name in (item.output, item.inputs[0])]
+    return [make_call(form.REDUCE, form.REDUCE_FUNCTIONS.index(item.op), *operands, *reduced_words(item, names))]
 
 
 def _pool(item: Digital, names: References) -> list[Call]:
-    shape, result = names.shape(item.inputs[0]), names.shape(item.output)
-    kernel, strides, pads, dilations = (_ints(item, key) for key in ("kernel", "strides", "pads", "dilations"))
-    counts = bool(item.attributes.get("count_include_pad", 0))
-    low = (-pads[0], -pads[1]) if counts else (0, 0)
-    high = tuple(shape[2 + i] + (pads[2 + i] if counts else 0) for i in range(2))
-    return [
-        _call(
-            form.POOL, int(item.op == "average_pool"), names.reference(item.output), names.reference(item.inputs[0]),
-            shape[0] * shape[1], *shape[2:], *result[2:], *kernel, *strides, pads[0], pads[1], *dilations, *low, *high,
-        )
-    ]  # fmt: skip
+    operands = [names.reference(name) for name in (item.output, item.inputs[0])]
+    return [make_call(form.POOL, int(item.op == "average_pool"), *operands, *pool_words(item, names))]
 
 
 def _softmax(item: Digital, names: References) -> list[Call]:
-    shape, axis = names.shape(item.output), int(item.attributes["axis"])  # type: ignore[arg-type]
+    shape, axis = names.shape(item.output), get_int(item.attributes, "axis")
     operands = [names.reference(name) for name in (item.output, item.inputs[0])]
     sizes = [math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])]
-    return [_call(form.SOFTMAX, int(item.op == "log_softmax"), *operands, *sizes)]
+    return [make_call(form.SOFTMAX, int(item.op == "log_softmax"), *operands, *sizes)]
 
 
 def _layer_norm(item: Digital, names: References) -> list[Call]:
-    shape, axis = names.shape(item.output), int(item.attributes["axis"])  # type: ignore[arg-type]
+    shape, axis = names.shape(item.output), get_int(item.attributes, "axis")
     scale, *bias = item.inputs[1:]
     normalized = shape[axis:]
     operands = [names.reference(name) for name in (item.output, item.inputs[0], scale)]
     operands.append(names.reference(bias[0]) if bias else form.NO_REFERENCE)
-    parts = [_broadcast_strides(names.shape(name), normalized) for name in (scale, *bias)]
-    walk = _walk_words(normalized, parts[0], parts[1] if bias else (0,) * len(normalized))
-    epsilon = as_word(float(item.attributes["epsilon"]))  # type: ignore[arg-type]
-    return [_call(form.LAYER_NORM, *operands, epsilon, math.prod(shape[:axis]), math.prod(normalized), *walk)]
+    parts = [broadcast_strides(names.shape(name), normalized) for name in (scale, *bias)]
+    walk = walk_words(normalized, parts[0], parts[1] if bias else (0,) * len(normalized))
+    epsilon = as_word(get_float(item.attributes, "epsilon"))
+    return [make_call(form.LAYER_NORM, *operands, epsilon, math.prod(shape[:axis]), math.prod(normalized), *walk)]
 
 
 def _batch_norm(item: Digital, names: References) -> list[Call]:
@@ -302,33 +259,27 @@ def _batch_norm(item: Digital, names: References) -> list[Call]:
             "a batch normalization by activations", where=f"output {item.output!r}", expected="constant parameters"
         )
     scale, bias, mean, variance = (np.asarray(one, np.float32) for one in found)
-    epsilon = np.float32(float(item.attributes["epsilon"]))  # type: ignore[arg-type]
+    epsilon = np.float32(get_float(item.attributes, "epsilon"))
     root = np.sqrt(np.add(variance, epsilon).astype(np.float64)).astype(np.float32)
     result = names.shape(item.output)
     own = [1] * len(result)
-    own[int(item.attributes["axis"])] = -1  # type: ignore[arg-type]
+    own[get_int(item.attributes, "axis")] = -1
     output, source = names.reference(item.output), names.reference(item.inputs[0])
     calls = []
     for function, values in (("sub", mean), ("mul", scale / root), ("add", bias)):
-        strides = _broadcast_strides(values.reshape(own).shape, result)
-        words = _walk_words(result, _strides(result), strides, (0,) * len(result))
+        strides = broadcast_strides(values.reshape(own).shape, result)
+        words = walk_words(result, strides_of(result), strides, (0,) * len(result))
         operand, number = names.add_constant(values), form.BINARY_FUNCTIONS.index(function)
-        calls.append(_call(form.BINARY, number, output, source, operand, form.NO_REFERENCE, *words))
+        calls.append(make_call(form.BINARY, number, output, source, operand, form.NO_REFERENCE, *words))
         source = output
     return calls
-
-
-def _ints(item: Digital, key: str) -> tuple[int, ...]:
-    value = item.attributes[key]
-    assert isinstance(value, tuple), "verified"
-    return tuple(int(one) for one in value)
 
 
 LOWERED: Mapping[str, Callable[[Digital, References], list[Call]]] = {
     **{
         name: _with(name)
         for name in (
-            "relu", "hard_swish", "neg", "abs", "reciprocal", "softsign", "sqrt", "exp", "log", "erf", "sigmoid",
+            "hard_swish", "neg", "abs", "reciprocal", "softsign", "sqrt", "exp", "log", "erf", "sigmoid",
             "silu", "tanh", "softplus", "mish", "is_nan", "floor", "ceil", "round", "sign", "sin", "cos",
         )
     },
@@ -336,12 +287,13 @@ LOWERED: Mapping[str, Callable[[Digital, References], list[Call]]] = {
     **{name: _with_doubles(name, "alpha") for name in ("elu", "celu")},
     "selu": _with_doubles("selu", "alpha", "gamma"),
     "hard_sigmoid": _with("hard_sigmoid", "alpha", "beta"),
-    "clip": _clip, "gelu": _gelu, "cast": _cast, "fake_quantize": _fake_quantize, "pow": _power,
+    "relu": _relu, "clip": _clip, "gelu": _gelu, "cast": _cast, "fake_quantize": _fake_quantize, "pow": _power,
     **dict.fromkeys(form.BINARY_FUNCTIONS, _binary),
     "reshape": _reshape, "transpose": _transpose, "expand": _expand, "slice": _slice, "resize_nearest": _resize,
     "concat": _concat, "pad": _pad, "gather": _gather, "embed": _embed,
     **dict.fromkeys(form.REDUCE_FUNCTIONS, _reduce),
     "max_pool": _pool, "average_pool": _pool, "softmax": _softmax, "log_softmax": _softmax,
     "layer_norm": _layer_norm, "batch_norm": _batch_norm,
+    **LOWERED_INTEGERS,
 }  # fmt: skip
 """How each operation is lowered that a device knows."""

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.deploy import image_format as form
-from mho.deploy.digital import Call, as_word, lower_digital
+from mho.deploy.digital import lower_digital
+from mho.deploy.digital_words import Call, as_word, as_words64
 from mho.deploy.elements import DeviceConstant, encode_cells, encode_numbers
 from mho.deploy.memory_plan import MemoryPlan, plan_memory, walk_body
 from mho.errors import ProgramError
@@ -33,7 +34,7 @@ from mho.program.instructions import (
     WriteDynamicTile,
     WriteTile,
 )
-from mho.program.program import Program
+from mho.program.program import BufferKind, Program
 from mho.scheduling.regime import Regime
 
 MOST_LOOPS = 16
@@ -118,6 +119,10 @@ class _Encoder:
         found = self.constant(name)
         return self.program.buffers[name].shape if found is None else found.shape
 
+    def is_whole(self, name: str) -> bool:
+        """Return whether a buffer holds integers."""
+        return name in self.program.buffers and self.program.buffers[name].kind is BufferKind.INTEGERS
+
     def constant(self, name: str) -> NDArray[Any] | None:
         """Return a constant; None for a buffer."""
         return self.program.constants.get(name)
@@ -160,6 +165,8 @@ class _Encoder:
             value = getattr(item, one.name)
             if isinstance(item, WriteTile) and one.name == "cells":
                 words.append(self._add(encode_cells(self.program.constants[value], self._find_unit(value))))
+            elif one.name == "limit":
+                words += as_words64(value)
             else:
                 words += self._encode_value(value)
         if isinstance(item, QuantizeInput):

@@ -19,6 +19,7 @@ from mho.program.instructions import (
     Loop,
     Mvm,
     QuantizeInput,
+    Requantize,
     ShiftAdd,
     SumInputs,
     Window,
@@ -97,10 +98,16 @@ OPCODES: Final = {
     Loop: 11,
     Window: 12,
     Layer: 13,
+    Requantize: 14,
 }
 """Of every instruction but `Digital`, which becomes one or several operations below."""
 
 UNARY, BINARY, MOVE, FILL, GATHER, REDUCE, POOL, SOFTMAX, LAYER_NORM, EMBED = range(32, 42)
+INT_QUANTIZE, INT_DEQUANTIZE, INT_CLAMP, INT_SCALE, INT_ADD, INT_MUL, INT_TABLE, INT_POOL = range(48, 56)
+INT_REDUCE, INT_SOFTMAX, INT_LAYER_NORM = range(56, 59)
+
+MOST_OPERANDS: Final = 8
+"""Of an addition of integers."""
 
 UNARY_FUNCTIONS: Final = (
     "relu", "clip", "leaky_relu", "thresholded_relu", "hard_sigmoid", "hard_swish", "neg", "abs", "reciprocal",

@@ -18,9 +18,9 @@ import numpy as np
 from mho.deploy.arena import Arena, Lifetime, plan_arena
 from mho.deploy.elements import Element, narrowest
 from mho.program.instructions import (
-    Dequantize,
     Digital,
     Instruction,
+    LastStep,
     Layer,
     WriteDynamicTile,
 )
@@ -32,7 +32,7 @@ ELEMENTWISE = frozenset(
     ("relu", "clip", "leaky_relu", "prelu", "thresholded_relu", "elu", "celu", "selu", "softplus", "softsign", "mish",
      "sigmoid", "hard_sigmoid", "hard_swish", "silu", "tanh", "gelu", "erf", "exp", "log", "sqrt", "reciprocal", "neg",
      "abs", "pow", "add", "sub", "mul", "div", "minimum", "maximum", "cast", "fake_quantize", "softmax", "layer_norm",
-     "batch_norm")
+     "batch_norm", "int_scale", "int_add", "int_mul", "int_table", "int_softmax", "int_layer_norm")
 )  # fmt: skip
 """Operations whose result may take the place of an operand of its shape."""
 
@@ -111,7 +111,11 @@ def plan_memory(program: Program) -> MemoryPlan:
 
 
 def _find_elements(program: Program, products: Sequence[LayerProduct]) -> dict[str, Element]:
-    elements = {name: Element.F32 for name, buffer in program.buffers.items() if buffer.kind is BufferKind.FLOAT}
+    elements = {
+        name: Element.F32 if buffer.kind is BufferKind.FLOAT else narrowest(buffer.low, buffer.high)
+        for name, buffer in program.buffers.items()
+        if buffer.is_tensor
+    }
     for product in products:
         for item in (product.input, product.stored):
             if item is not None:
@@ -199,7 +203,7 @@ def _share_places(
                 _join(owner, last, item.inputs[0], item.output)
             elif item.op in ELEMENTWISE and (source := _find_replaced(program, item, step, owner, last, elements)):
                 _join(owner, last, source, item.output)
-        elif isinstance(item, Dequantize):
+        elif isinstance(item, LastStep):
             _join(owner, last, item.accumulators, item.target)
     return owner
 

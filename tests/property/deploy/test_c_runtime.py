@@ -19,8 +19,10 @@ from mho.arithmetic.operations import OPERATIONS
 from mho.errors import MappingError
 from mho.mapping.layer_mapping import MappingModel
 from mho.network.graph import LayerQuantization, Node, TensorInfo
+from mho.network.integer_lowering import lower_to_integers
 from mho.network.reference import run_quantized
 from mho.program.lowering import compile_network, compile_schedule
+from mho.quantization.digital_grids import assign_digital_grids
 
 RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 DIGITAL = [case for case in CASES if not OPERATIONS[case.op].is_mvm]
@@ -56,6 +58,17 @@ def test_so_does_one_whose_tiles_take_turns(chooser):
     except MappingError:
         assume(False)
     check_bits(network, program, 2)
+
+
+@settings(max_examples=examples(24), **RELAXED)
+@given(choosers())
+def test_an_integer_only_digital_unit_gives_the_same_integers(chooser):
+    network = random_chip_network(chooser)
+    inputs = random_inputs(network, 3, seed=chooser.integer(0, 99))
+    network = assign_digital_grids(network, inputs, bits=chooser.choice((8, 12, 16)))
+    program = compile_network(network, make_accelerator(8, 8, 2, 2, digital={"arithmetic": "integer"}))
+    expected = run_quantized(lower_to_integers(network).network, inputs)
+    assert_same_bits(run_in_c(program, inputs), expected)
 
 
 def test_every_digital_operation_gives_the_bits_of_the_reference():

@@ -3,7 +3,7 @@
 #include "mho_internal.h"
 
 #define MOST_EXECUTED 100000000000ULL
-enum { MOST_SHIFT = 62, MOST_REGIONS = MHO_MAX_LOOPS + 4 };
+enum { MOST_SHIFT = 62, MOST_INT_SHIFT = 61, MOST_REGIONS = MHO_MAX_LOOPS + 4 };
 
 /* Words of one instruction as they are taken, one after the other. */
 typedef struct reader {
@@ -183,6 +183,17 @@ static uint32_t multiply(reader *r, uint32_t a, uint32_t b) {
     return (uint32_t)(product & 0x7fffffffU);
 }
 
+/* A buffer's type holds these numbers. */
+static void require_held(reader *r, range v, const mho_operand *target) {
+    switch (target->element) {
+    case MHO_U8: require_range(r, v, 0, 255); break;
+    case MHO_I8: require_range(r, v, -128, 127); break;
+    case MHO_U16: require_range(r, v, 0, 65535); break;
+    case MHO_I16: require_range(r, v, -32768, 32767); break;
+    default: break;
+    }
+}
+
 static void check_quantize(reader *r) {
     const mho_operand source = take_operand(r), target = take_whole_buffer(r);
     const uint32_t start = take(r);
@@ -210,13 +221,7 @@ static void check_quantize(reader *r) {
     require(r, inner == source.count && start <= target.count && outer <= target.count - start, MHO_E_ADDRESS);
     codes.low = (low < zero ? low : zero) + (int64_t)offset;
     codes.high = (high > zero ? high : zero) + (int64_t)offset;
-    switch (target.element) {
-    case MHO_U8: require_range(r, codes, 0, 255); break;
-    case MHO_I8: require_range(r, codes, -128, 127); break;
-    case MHO_U16: require_range(r, codes, 0, 65535); break;
-    case MHO_I16: require_range(r, codes, -32768, 32767); break;
-    default: break;
-    }
+    require_held(r, codes, &target);
 }
 
 static void check_sum_inputs(reader *r) {
@@ -363,6 +368,16 @@ static void check_add(reader *r) {
     }
 }
 
+/* low and high, which a buffer holds. */
+static void check_limits(reader *r, const mho_operand *target) {
+    const int32_t low = take_signed(r), high = take_signed(r);
+    range limits;
+    limits.low = low, limits.high = high;
+    require_small(r, low), require_small(r, high);
+    require(r, low <= high, MHO_E_OPERAND);
+    require_held(r, limits, target);
+}
+
 static mho_operand take_per_channel(reader *r, uint32_t count, int is_float, int may_lack) {
     mho_operand operand = nothing();
     if (may_lack && r->at < r->end && mho_word(r->machine, r->at) == MHO_NONE) {
@@ -379,8 +394,8 @@ static mho_operand take_per_channel(reader *r, uint32_t count, int is_float, int
     return operand;
 }
 
-static void check_dequantize(reader *r) {
-    const mho_operand sums = take_sums(r), target = take_floats(r, 1);
+static void check_last_step(reader *r, int is_whole) {
+    const mho_operand sums = take_sums(r), target = is_whole ? take_whole_buffer(r) : take_floats(r, 1);
     uint32_t layout[11], i, made = 1, held, channels;
     for (i = 0; i < 11; i++) {
         layout[i] = take(r);
@@ -418,8 +433,31 @@ static void check_dequantize(reader *r) {
         require(r, stored.count == channels, MHO_E_OPERAND);
     }
     require_small(r, take_signed(r));
-    take_per_channel(r, channels, 1, 0);
-    take_per_channel(r, channels, 1, 1);
+    take_per_channel(r, channels, !is_whole, 0);
+    take_per_channel(r, channels, !is_whole, !is_whole);
+    if (is_whole) {
+        const uint32_t shift = take(r);
+        uint64_t limit = take(r);
+        limit |= (uint64_t)take(r) << 32;
+        require(r, shift <= MOST_INT_SHIFT && limit <= (uint64_t)1 << 62, MHO_E_OPERAND);
+        check_limits(r, &target);
+    }
+}
+
+/* A float32 or whole tensor. */
+static mho_operand take_tensor(reader *r, int must_write) {
+    mho_operand operand;
+    require(r, !must_write || !is_constant(r), MHO_E_OPERAND);
+    operand = take_operand(r);
+    require(r, operand.rows == 0 && (operand.element == MHO_F32 || is_whole(&operand)), MHO_E_OPERAND);
+    return operand;
+}
+
+/* An operand of the same kind as another. */
+static mho_operand take_like(reader *r, const mho_operand *other) {
+    const mho_operand operand = take_tensor(r, 0);
+    require(r, (operand.element == MHO_F32) == (other->element == MHO_F32), MHO_E_OPERAND);
+    return operand;
 }
 
 /* A walk: rank, sizes, and for each operand one stride an axis. Returns how many steps it takes. */
@@ -450,15 +488,18 @@ static uint32_t check_walk(reader *r, uint32_t operands, const uint64_t *bases, 
 
 static void check_binary(reader *r) {
     const uint32_t function = take(r);
-    const mho_operand out = take_floats(r, 1), a = take_floats(r, 0), b = take_floats(r, 0);
+    const mho_operand out = take_tensor(r, 1), a = take_like(r, &out), b = take_like(r, &out);
     const uint64_t bases[3] = {0, 0, 0};
     uint32_t counts[3];
     counts[0] = a.count, counts[1] = b.count, counts[2] = MHO_NONE;
     require(r, function < FN_BINARY_COUNT, MHO_E_OPERAND);
+    require(r, out.element == MHO_F32 || function == FN_MINIMUM || function == FN_MAXIMUM || function == FN_WHERE,
+            MHO_E_OPERAND);
     if (function == FN_WHERE) {
         const mho_operand mask = take_operand(r);
         counts[2] = mask.count;
-        require(r, mask.rows == 0 && (mask.element == MHO_U8 || mask.element == MHO_F32), MHO_E_OPERAND);
+        require(r, mask.rows == 0 && (is_whole(&mask) || (mask.element == MHO_F32 && out.element == MHO_F32)),
+                MHO_E_OPERAND);
     } else {
         require(r, take(r) == MHO_NONE, MHO_E_OPERAND);
     }
@@ -466,19 +507,17 @@ static void check_binary(reader *r) {
 }
 
 static void check_move(reader *r) {
-    const mho_operand out = take_buffer(r), in = take_operand(r);
+    const mho_operand out = take_tensor(r, 1), in = take_like(r, &out);
     uint64_t bases[2];
     uint32_t counts[2];
-    require(r, out.element == in.element && in.rows == 0 && mho_element_bytes(in.element) > 0, MHO_E_OPERAND);
     bases[1] = take(r), bases[0] = take(r);
     counts[0] = in.count, counts[1] = out.count;
     check_walk(r, 2, bases, counts);
 }
 
 static void check_gather(reader *r) {
-    const mho_operand out = take_buffer(r), in = take_operand(r), indices = take_whole_constant(r);
+    const mho_operand out = take_tensor(r, 1), in = take_like(r, &out), indices = take_whole_constant(r);
     const uint32_t outer = take(r), size = take(r), inner = take(r), count = take(r);
-    require(r, out.element == in.element && in.rows == 0 && mho_element_bytes(in.element) > 0, MHO_E_OPERAND);
     require(r, count == indices.count, MHO_E_OPERAND);
     require_range(r, all_range(r, &indices), 0, (int64_t)size - 1);
     require(r, multiply(r, multiply(r, outer, size), inner) == in.count, MHO_E_ADDRESS);
@@ -507,11 +546,11 @@ static uint64_t walk_top(reader *r, uint32_t at) {
 
 static void check_reduce(reader *r) {
     const uint32_t function = take(r);
-    const mho_operand out = take_floats(r, 1), in = take_floats(r, 0);
+    const mho_operand out = take_tensor(r, 1), in = take_like(r, &out);
     uint64_t bases[1] = {0};
     uint32_t outer, inner, counts[1], first, second;
     counts[0] = in.count;
-    require(r, function < FN_REDUCE_COUNT, MHO_E_OPERAND);
+    require(r, function < FN_REDUCE_COUNT && (out.element == MHO_F32 || function == FN_MAX), MHO_E_OPERAND);
     first = r->at;
     outer = check_walk(r, 1, bases, counts);
     second = r->at;
@@ -522,16 +561,12 @@ static void check_reduce(reader *r) {
     }
 }
 
-static void check_pool(reader *r) {
-    uint32_t v[19], i;
-    mho_operand out, in;
-    const uint32_t function = take(r);
+static void check_windows(reader *r, const mho_operand *out, const mho_operand *in, uint32_t *made) {
+    uint32_t v[17], i;
     int64_t reach;
-    out = take_floats(r, 1), in = take_floats(r, 0);
     for (i = 0; i < 17; i++) {
         v[i] = take(r);
     }
-    require(r, function <= 1, MHO_E_OPERAND);
     for (i = 1; i < 9; i++) { /* sizes, extents, kernel, strides */
         require(r, v[i] >= 1 && v[i] <= 0xffffffU, MHO_E_OPERAND);
     }
@@ -545,8 +580,17 @@ static void check_pool(reader *r) {
         reach = (int64_t)(v[3 + i] - 1U) * v[7 + i] + (int64_t)v[11 + i] * (v[5 + i] - 1U);
         require(r, reach <= 0x7fffffff, MHO_E_ADDRESS);
     }
-    require(r, multiply(r, multiply(r, v[0], v[1]), v[2]) == in.count, MHO_E_ADDRESS);
-    require(r, multiply(r, multiply(r, v[0], v[3]), v[4]) == out.count, MHO_E_ADDRESS);
+    require(r, multiply(r, multiply(r, v[0], v[1]), v[2]) == in->count, MHO_E_ADDRESS);
+    require(r, multiply(r, multiply(r, v[0], v[3]), v[4]) == out->count, MHO_E_ADDRESS);
+    made[0] = v[3], made[1] = v[4];
+}
+
+static void check_pool(reader *r) {
+    const uint32_t function = take(r);
+    const mho_operand out = take_tensor(r, 1), in = take_like(r, &out);
+    uint32_t made[2];
+    require(r, function <= 1 && (out.element == MHO_F32 || function == 0), MHO_E_OPERAND);
+    check_windows(r, &out, &in, made);
 }
 
 static void check_softmax(reader *r) {
@@ -574,6 +618,132 @@ static void check_layer_norm(reader *r) {
     require(r, check_walk(r, 2, bases, counts) == size, MHO_E_ADDRESS);
 }
 
+static void check_shift(reader *r, const mho_operand *out) {
+    require(r, take(r) <= MOST_INT_SHIFT, MHO_E_OPERAND);
+    check_limits(r, out);
+}
+
+static mho_operand take_whole(reader *r) {
+    const mho_operand operand = take_operand(r);
+    require(r, is_whole(&operand) && operand.rows == 0 && operand.count > 0, MHO_E_OPERAND);
+    return operand;
+}
+
+static void check_int_walk(reader *r, uint32_t operands, const uint32_t *counts, uint32_t steps) {
+    const uint64_t bases[MHO_MAX_OPERANDS] = {0};
+    require(r, check_walk(r, operands, bases, counts) == steps, MHO_E_ADDRESS);
+}
+
+static void check_int_add(reader *r) {
+    const mho_operand out = take_whole_buffer(r);
+    const uint32_t count = take(r);
+    uint32_t counts[MHO_MAX_OPERANDS], k;
+    require(r, count >= 1 && count <= MHO_MAX_OPERANDS, MHO_E_OPERAND);
+    check_shift(r, &out);
+    for (k = 0; k < count && r->status == MHO_OK; k++) {
+        counts[k] = take_whole(r).count;
+    }
+    for (k = 0; k < count && r->status == MHO_OK; k++) {
+        take(r);
+    }
+    if (r->status == MHO_OK) {
+        check_int_walk(r, count, counts, out.count);
+    }
+}
+
+static void check_int_pool(reader *r) {
+    const mho_operand out = take_whole_buffer(r), in = take_whole(r), multiplier = take_whole(r);
+    uint32_t made[2] = {1, 1}, down, right;
+    check_windows(r, &out, &in, made);
+    check_shift(r, &out);
+    down = take(r), right = take(r);
+    require(r, down <= 0xffffffU && right <= 0xffffffU, MHO_E_OPERAND);
+    require(r, (uint64_t)down * (made[0] - 1U) + (uint64_t)right * (made[1] - 1U) < multiplier.count, MHO_E_ADDRESS);
+}
+
+static void check_int_softmax(reader *r) {
+    const mho_operand out = take_whole_buffer(r), in = take_whole(r), fine = take_whole(r);
+    uint32_t outer, size, inner;
+    take_whole(r);
+    outer = take(r), size = take(r), inner = take(r);
+    take(r);
+    check_shift(r, &out);
+    require(r, fine.count == 256 && size >= 1, MHO_E_OPERAND);
+    require(r, multiply(r, multiply(r, outer, size), inner) == in.count && in.count == out.count, MHO_E_ADDRESS);
+}
+
+static void check_int_layer_norm(reader *r) {
+    const mho_operand out = take_whole_buffer(r), in = take_whole(r);
+    uint32_t counts[2], outer, size;
+    counts[0] = take_whole(r).count, counts[1] = take_whole(r).count;
+    take(r), take(r);
+    outer = take(r), size = take(r);
+    check_shift(r, &out);
+    require(r, size >= 1 && multiply(r, outer, size) == in.count && in.count == out.count, MHO_E_ADDRESS);
+    check_int_walk(r, 2, counts, size);
+}
+
+static void check_integers(reader *r, uint32_t opcode) {
+    mho_operand out, in;
+    uint32_t counts[3], first, second, outer;
+    uint64_t base = 0;
+    float scale;
+    switch (opcode) {
+    case OP_INT_QUANTIZE:
+    case OP_INT_DEQUANTIZE:
+        out = take_tensor(r, 1), in = take_tensor(r, 0);
+        require(r, (out.element == MHO_F32) == (opcode == OP_INT_DEQUANTIZE), MHO_E_OPERAND);
+        require(r, (in.element == MHO_F32) == (opcode == OP_INT_QUANTIZE), MHO_E_OPERAND);
+        require(r, take(r) == out.count && in.count == out.count, MHO_E_ADDRESS);
+        scale = mho_float_of(take(r));
+        require(r, scale > 0.0f && scale <= FLT_MAX, MHO_E_OPERAND);
+        if (opcode == OP_INT_QUANTIZE) {
+            check_limits(r, &out);
+        }
+        break;
+    case OP_INT_CLAMP:
+        out = take_whole_buffer(r), in = take_whole(r);
+        require(r, take(r) == out.count && in.count == out.count, MHO_E_ADDRESS);
+        take(r), take(r);
+        break;
+    case OP_INT_SCALE:
+        out = take_whole_buffer(r);
+        counts[0] = take_whole(r).count, counts[1] = take_whole(r).count, counts[2] = take_whole(r).count;
+        check_shift(r, &out);
+        check_int_walk(r, 3, counts, out.count);
+        break;
+    case OP_INT_ADD: check_int_add(r); break;
+    case OP_INT_MUL:
+        out = take_whole_buffer(r);
+        counts[0] = take_whole(r).count, counts[1] = take_whole(r).count;
+        take(r);
+        check_shift(r, &out);
+        check_int_walk(r, 2, counts, out.count);
+        break;
+    case OP_INT_TABLE:
+        out = take_whole_buffer(r), in = take_whole(r);
+        take_whole(r);
+        require(r, take(r) == out.count && in.count == out.count, MHO_E_ADDRESS);
+        take(r);
+        break;
+    case OP_INT_POOL: check_int_pool(r); break;
+    case OP_INT_REDUCE:
+        out = take_whole_buffer(r), in = take_whole(r);
+        take(r);
+        check_shift(r, &out);
+        counts[0] = in.count;
+        first = r->at, outer = check_walk(r, 1, &base, counts), second = r->at;
+        require(r, check_walk(r, 1, &base, counts) > 0 && outer == out.count && outer > 0, MHO_E_ADDRESS);
+        if (r->status == MHO_OK) {
+            require(r, walk_top(r, first) + walk_top(r, second) < in.count, MHO_E_ADDRESS);
+        }
+        break;
+    case OP_INT_SOFTMAX: check_int_softmax(r); break;
+    case OP_INT_LAYER_NORM: check_int_layer_norm(r); break;
+    default: fail(r, MHO_E_CODE); break;
+    }
+}
+
 static void check_digital(reader *r, uint32_t opcode) {
     mho_operand out, in;
     uint32_t function;
@@ -594,7 +764,7 @@ static void check_digital(reader *r, uint32_t opcode) {
     case OP_MOVE: check_move(r); break;
     case OP_FILL:
         out = take_buffer(r);
-        require(r, out.element == MHO_F32, MHO_E_OPERAND);
+        require(r, out.element == MHO_F32 || is_whole(&out), MHO_E_OPERAND);
         take(r);
         break;
     case OP_GATHER: check_gather(r); break;
@@ -603,7 +773,7 @@ static void check_digital(reader *r, uint32_t opcode) {
     case OP_POOL: check_pool(r); break;
     case OP_SOFTMAX: check_softmax(r); break;
     case OP_LAYER_NORM: check_layer_norm(r); break;
-    default: fail(r, MHO_E_CODE); break;
+    default: check_integers(r, opcode); break;
     }
 }
 
@@ -618,7 +788,8 @@ static void check_one(reader *r, uint32_t opcode) {
     case OP_LOAD_INPUT: check_load(r); break;
     case OP_MVM: take_crossbar(r); break;
     case OP_SHIFT_ADD: check_add(r); break;
-    case OP_DEQUANTIZE: check_dequantize(r); break;
+    case OP_DEQUANTIZE: check_last_step(r, 0); break;
+    case OP_REQUANTIZE: check_last_step(r, 1); break;
     default: check_digital(r, opcode); break;
     }
     require(r, r->at == r->end, MHO_E_CODE);

@@ -1,49 +1,7 @@
 /* Operations of the digital unit on float32, each step rounded; sums by the fixed tree of mho.arithmetic. */
 #include "mho_internal.h"
 
-/* A walk over the elements of up to three operands, row-major. */
-typedef struct walk {
-    uint32_t rank, operands, sizes[MHO_MAX_RANK], place[MHO_MAX_RANK];
-    int32_t strides[3][MHO_MAX_RANK];
-    int64_t at[3];
-} walk;
 
-static uint32_t begin(const mho_machine *m, uint32_t *at, uint32_t operands, walk *w) {
-    uint32_t axis, k, steps = 1;
-    w->rank = mho_word(m, *at);
-    w->operands = operands;
-    for (axis = 0; axis < w->rank; axis++) {
-        w->sizes[axis] = mho_word(m, *at + 1 + axis);
-        w->place[axis] = 0;
-        steps *= w->sizes[axis];
-        for (k = 0; k < operands; k++) {
-            w->strides[k][axis] = mho_signed_word(m, *at + 1 + (1 + k) * w->rank + axis);
-        }
-    }
-    for (k = 0; k < 3; k++) {
-        w->at[k] = 0;
-    }
-    *at += 1 + (1 + operands) * w->rank;
-    return steps;
-}
-
-static void step(walk *w) {
-    uint32_t axis, k;
-    for (axis = w->rank; axis-- > 0;) {
-        if (++w->place[axis] < w->sizes[axis]) {
-            for (k = 0; k < w->operands; k++) {
-                w->at[k] += w->strides[k][axis];
-            }
-            return;
-        }
-        for (k = 0; k < w->operands; k++) {
-            w->at[k] -= (int64_t)w->strides[k][axis] * (int64_t)(w->sizes[axis] - 1U);
-        }
-        w->place[axis] = 0;
-    }
-}
-
-static mho_operand next_operand(const mho_machine *m, uint32_t *at) { return mho_find(m, mho_word(m, (*at)++)); }
 
 /* Combines values by the tree in which the upper half is added to the lower until one is left. Values come in the order
    of reversed bits, so that a stack of one value a level suffices. */
@@ -96,7 +54,7 @@ static float tree_result(const tree *t) { return t->values[t->bits]; }
 
 static void unary(const mho_machine *m, uint32_t at) {
     const uint32_t function = mho_word(m, at++);
-    const mho_operand out = next_operand(m, &at), in = next_operand(m, &at);
+    const mho_operand out = mho_next_operand(m, &at), in = mho_next_operand(m, &at);
     const uint32_t count = mho_word(m, at++);
     uint32_t p[4], i;
     for (i = 0; i < 4; i++) {
@@ -109,16 +67,26 @@ static void unary(const mho_machine *m, uint32_t at) {
 
 static void binary(const mho_machine *m, uint32_t at) {
     const uint32_t function = mho_word(m, at++);
-    const mho_operand out = next_operand(m, &at), a = next_operand(m, &at), b = next_operand(m, &at);
+    const mho_operand out = mho_next_operand(m, &at), a = mho_next_operand(m, &at), b = mho_next_operand(m, &at);
     const uint32_t reference = mho_word(m, at++);
     mho_operand mask = a;
-    walk w;
+    mho_walk w;
     uint32_t steps, i;
     if (reference != MHO_NONE) {
         mask = mho_find(m, reference);
     }
-    steps = begin(m, &at, 3, &w);
-    for (i = 0; i < steps; i++, step(&w)) {
+    steps = mho_begin(m, &at, 3, &w);
+    if (out.element != MHO_F32) {
+        for (i = 0; i < steps; i++, mho_step(&w)) {
+            const int64_t x = mho_take_one(&a, (uint32_t)w.at[0]), y = mho_take_one(&b, (uint32_t)w.at[1]);
+            const int takes_first = function == FN_MINIMUM   ? x <= y
+                                    : function == FN_MAXIMUM ? x >= y
+                                                             : mho_take_one(&mask, (uint32_t)w.at[2]) != 0;
+            mho_put(&out, i, takes_first ? x : y);
+        }
+        return;
+    }
+    for (i = 0; i < steps; i++, mho_step(&w)) {
         const float x = mho_take_float(&a, (uint32_t)w.at[0]), y = mho_take_float(&b, (uint32_t)w.at[1]);
         float result;
         switch (function) {
@@ -144,11 +112,9 @@ static void binary(const mho_machine *m, uint32_t at) {
     }
 }
 
+/* Copy one element; whole numbers may be held in another type. */
 static void copy(const mho_operand *out, uint32_t to, const mho_operand *in, uint32_t from) {
-    const uint32_t bytes = mho_element_bytes(in->element);
-    if (in->writable) {
-        memmove(out->writable + (size_t)to * bytes, in->data + (size_t)from * bytes, bytes);
-    } else if (in->element == MHO_F32) {
+    if (in->element == MHO_F32) {
         mho_store_f32(out->writable, to, mho_take_float(in, from));
     } else {
         mho_put(out, to, mho_take_one(in, from));
@@ -156,28 +122,32 @@ static void copy(const mho_operand *out, uint32_t to, const mho_operand *in, uin
 }
 
 static void move(const mho_machine *m, uint32_t at) {
-    const mho_operand out = next_operand(m, &at), in = next_operand(m, &at);
+    const mho_operand out = mho_next_operand(m, &at), in = mho_next_operand(m, &at);
     const uint32_t to = mho_word(m, at), from = mho_word(m, at + 1);
-    walk w;
+    mho_walk w;
     uint32_t steps, i;
     at += 2;
-    steps = begin(m, &at, 2, &w);
-    for (i = 0; i < steps; i++, step(&w)) {
+    steps = mho_begin(m, &at, 2, &w);
+    for (i = 0; i < steps; i++, mho_step(&w)) {
         copy(&out, (uint32_t)(to + w.at[1]), &in, (uint32_t)(from + w.at[0]));
     }
 }
 
 static void fill(const mho_machine *m, uint32_t at) {
-    const mho_operand out = next_operand(m, &at);
-    const float value = mho_float_of(mho_word(m, at));
+    const mho_operand out = mho_next_operand(m, &at);
+    const uint32_t value = mho_word(m, at);
     uint32_t i;
     for (i = 0; i < out.count; i++) {
-        mho_store_f32(out.writable, i, value);
+        if (out.element == MHO_F32) {
+            mho_store_f32(out.writable, i, mho_float_of(value));
+        } else {
+            mho_put(&out, i, mho_signed32(value));
+        }
     }
 }
 
 static void gather(const mho_machine *m, uint32_t at) {
-    const mho_operand out = next_operand(m, &at), in = next_operand(m, &at), indices = next_operand(m, &at);
+    const mho_operand out = mho_next_operand(m, &at), in = mho_next_operand(m, &at), indices = mho_next_operand(m, &at);
     const uint32_t outer = mho_word(m, at), size = mho_word(m, at + 1), inner = mho_word(m, at + 2);
     const uint32_t count = mho_word(m, at + 3);
     uint32_t o, i, k, to = 0;
@@ -192,7 +162,7 @@ static void gather(const mho_machine *m, uint32_t at) {
 }
 
 static mho_status embed(const mho_machine *m, uint32_t at) {
-    const mho_operand out = next_operand(m, &at), in = next_operand(m, &at), table = next_operand(m, &at);
+    const mho_operand out = mho_next_operand(m, &at), in = mho_next_operand(m, &at), table = mho_next_operand(m, &at);
     const uint32_t rows = mho_word(m, at), width = mho_word(m, at + 1);
     uint32_t i, k;
     for (i = 0; i < in.count; i++) {
@@ -213,14 +183,28 @@ static mho_status embed(const mho_machine *m, uint32_t at) {
     return MHO_OK;
 }
 
+static int64_t largest_of(const mho_operand *in, int64_t first, mho_walk *inner, uint32_t size) {
+    int64_t largest = mho_take_one(in, (uint32_t)(first + inner->at[0]));
+    uint32_t i;
+    for (i = 0; i < size; i++, mho_step(inner)) {
+        const int64_t value = mho_take_one(in, (uint32_t)(first + inner->at[0]));
+        largest = value > largest ? value : largest;
+    }
+    return largest; /* the walk is at its start again */
+}
+
 static void reduce(const mho_machine *m, uint32_t at) {
     const uint32_t function = mho_word(m, at++);
-    const mho_operand out = next_operand(m, &at), in = next_operand(m, &at);
-    walk outer, inner;
-    const uint32_t steps = begin(m, &at, 1, &outer), size = begin(m, &at, 1, &inner);
+    const mho_operand out = mho_next_operand(m, &at), in = mho_next_operand(m, &at);
+    mho_walk outer, inner;
+    const uint32_t steps = mho_begin(m, &at, 1, &outer), size = mho_begin(m, &at, 1, &inner);
     uint32_t i, axis;
-    for (i = 0; i < steps; i++, step(&outer)) {
+    for (i = 0; i < steps; i++, mho_step(&outer)) {
         tree t;
+        if (out.element != MHO_F32) { /* the largest of whole numbers */
+            mho_put(&out, i, largest_of(&in, outer.at[0], &inner, size));
+            continue;
+        }
         float result;
         tree_begin(&t, size, function != FN_MAX);
         while (!tree_is_done(&t)) {
@@ -240,7 +224,7 @@ static void reduce(const mho_machine *m, uint32_t at) {
 
 static void pool(const mho_machine *m, uint32_t at) {
     const uint32_t is_average = mho_word(m, at++);
-    const mho_operand out = next_operand(m, &at), in = next_operand(m, &at);
+    const mho_operand out = mho_next_operand(m, &at), in = mho_next_operand(m, &at);
     uint32_t planes, size[2], made[2], kernel[2], strides[2], pads[2], dilations[2], k, plane, y, x, to = 0;
     int32_t low[2], high[2];
     planes = mho_word(m, at++);
@@ -257,6 +241,20 @@ static void pool(const mho_machine *m, uint32_t at) {
                 float result;
                 tree t;
                 const int64_t top = (int64_t)y * strides[0] - pads[0], left = (int64_t)x * strides[1] - pads[1];
+                int64_t largest = INT64_MIN;
+                if (out.element != MHO_F32) {
+                    for (index = 0; index < taps; index++) {
+                        const int64_t row = top + (int64_t)(index / kernel[1]) * dilations[0];
+                        const int64_t col = left + (int64_t)(index % kernel[1]) * dilations[1];
+                        if (row >= 0 && row < (int64_t)size[0] && col >= 0 && col < (int64_t)size[1]) {
+                            const uint32_t from = (plane * size[0] + (uint32_t)row) * size[1] + (uint32_t)col;
+                            const int64_t value = mho_take_one(&in, from);
+                            largest = value > largest ? value : largest;
+                        }
+                    }
+                    mho_put(&out, to++, largest);
+                    continue;
+                }
                 tree_begin(&t, taps, (int)is_average);
                 while (!tree_is_done(&t)) {
                     index = tree_index(&t);
@@ -293,7 +291,7 @@ static void pool(const mho_machine *m, uint32_t at) {
 
 static void softmax(const mho_machine *m, uint32_t at) {
     const uint32_t is_log = mho_word(m, at++);
-    const mho_operand out = next_operand(m, &at), in = next_operand(m, &at);
+    const mho_operand out = mho_next_operand(m, &at), in = mho_next_operand(m, &at);
     const uint32_t outer = mho_word(m, at), size = mho_word(m, at + 1), inner = mho_word(m, at + 2);
     uint32_t o, k, i;
     for (o = 0; o < outer; o++) {
@@ -335,7 +333,7 @@ static float mean_of(const mho_operand *values, uint32_t first, uint32_t size, i
 }
 
 static void layer_norm(const mho_machine *m, uint32_t at) {
-    const mho_operand out = next_operand(m, &at), in = next_operand(m, &at), scale = next_operand(m, &at);
+    const mho_operand out = mho_next_operand(m, &at), in = mho_next_operand(m, &at), scale = mho_next_operand(m, &at);
     const uint32_t reference = mho_word(m, at++);
     const mho_operand bias = reference == MHO_NONE ? scale : mho_find(m, reference);
     const float epsilon = mho_float_of(mho_word(m, at));
@@ -345,15 +343,15 @@ static void layer_norm(const mho_machine *m, uint32_t at) {
         const uint32_t first = o * size;
         const float mean = mean_of(&in, first, size, 0);
         float variance, root;
-        walk w;
+        mho_walk w;
         for (i = 0; i < size; i++) {
             mho_store_f32(out.writable, first + i, mho_take_float(&in, first + i) - mean);
         }
         variance = mean_of(&out, first, size, 1);
         root = mho_sqrt(variance + epsilon);
         at = walk_at;
-        begin(m, &at, 2, &w);
-        for (i = 0; i < size; i++, step(&w)) {
+        mho_begin(m, &at, 2, &w);
+        for (i = 0; i < size; i++, mho_step(&w)) {
             float result = mho_load_f32(out.data, first + i) / root;
             result = result * mho_take_float(&scale, (uint32_t)w.at[0]);
             if (reference != MHO_NONE) {
@@ -376,7 +374,7 @@ mho_status mho_run_digital(mho_machine *machine, uint32_t opcode, uint32_t at) {
     case OP_POOL: pool(machine, at); break;
     case OP_SOFTMAX: softmax(machine, at); break;
     case OP_LAYER_NORM: layer_norm(machine, at); break;
-    default: return MHO_E_CODE;
+    default: return mho_run_integers(machine, opcode, at);
     }
     return MHO_OK;
 }

@@ -27,8 +27,10 @@ enum {
 enum {
     OP_QUANTIZE_INPUT = 1, OP_CLEAR = 2, OP_SUM_INPUTS = 3, OP_DIGITAL_PRODUCT = 4, OP_WRITE_TILE = 5,
     OP_WRITE_DYNAMIC = 6, OP_LOAD_INPUT = 7, OP_MVM = 8, OP_SHIFT_ADD = 9, OP_DEQUANTIZE = 10, OP_LOOP = 11,
-    OP_WINDOW = 12, OP_LAYER = 13, OP_UNARY = 32, OP_BINARY = 33, OP_MOVE = 34, OP_FILL = 35, OP_GATHER = 36,
-    OP_REDUCE = 37, OP_POOL = 38, OP_SOFTMAX = 39, OP_LAYER_NORM = 40, OP_EMBED = 41
+    OP_WINDOW = 12, OP_LAYER = 13, OP_REQUANTIZE = 14, OP_UNARY = 32, OP_BINARY = 33, OP_MOVE = 34, OP_FILL = 35, OP_GATHER = 36,
+    OP_REDUCE = 37, OP_POOL = 38, OP_SOFTMAX = 39, OP_LAYER_NORM = 40, OP_EMBED = 41,
+    OP_INT_QUANTIZE = 48, OP_INT_DEQUANTIZE = 49, OP_INT_CLAMP = 50, OP_INT_SCALE = 51, OP_INT_ADD = 52, OP_INT_MUL = 53,
+    OP_INT_TABLE = 54, OP_INT_POOL = 55, OP_INT_REDUCE = 56, OP_INT_SOFTMAX = 57, OP_INT_LAYER_NORM = 58
 };
 enum {
     FN_RELU, FN_CLIP, FN_LEAKY_RELU, FN_THRESHOLDED_RELU, FN_HARD_SIGMOID, FN_HARD_SWISH, FN_NEG, FN_ABS,
@@ -46,6 +48,7 @@ enum { FN_SUM, FN_MEAN, FN_MAX, FN_REDUCE_COUNT };
 #define MHO_CONSTANT 0x80000000U
 #define MHO_NONE 0xffffffffU
 #define MHO_MAX_RANK 16U
+#define MHO_MAX_OPERANDS 8U
 #define MHO_CHUNK 64U
 
 /* Little-endian numbers anywhere in the image, on any processor. */
@@ -65,6 +68,15 @@ static inline int64_t mho_signed64(uint64_t v) {
 }
 /* floor(v / 2^n), 0 <= n <= 63 */
 static inline int64_t mho_shift_right(int64_t v, uint32_t n) { return v < 0 ? ~(~v >> n) : v >> n; }
+
+/* Sums and products of whole numbers, modulo 2^64: those of verified programs fit. */
+static inline int64_t mho_times(int64_t a, int64_t b) { return mho_signed64((uint64_t)a * (uint64_t)b); }
+static inline int64_t mho_plus(int64_t a, int64_t b) { return mho_signed64((uint64_t)a + (uint64_t)b); }
+/* v / 2^n, rounded to nearest, half up, and limited to low..high. */
+static inline int64_t mho_rescale(int64_t v, uint32_t n, int64_t low, int64_t high) {
+    const int64_t result = n > 0 ? mho_shift_right(mho_plus(v, (int64_t)1 << (n - 1)), n) : v;
+    return result < low ? low : result > high ? high : result;
+}
 
 static inline float mho_float_of(uint32_t bits) {
     float f;
@@ -110,10 +122,57 @@ static inline int32_t mho_signed_word(const mho_machine *machine, uint32_t at) {
     return mho_signed32(mho_word(machine, at));
 }
 
+static inline mho_operand mho_next_operand(const mho_machine *machine, uint32_t *at) {
+    return mho_find(machine, mho_word(machine, (*at)++));
+}
+
+/* A walk over the elements of several operands, row-major. */
+typedef struct mho_walk {
+    uint32_t rank, operands, sizes[MHO_MAX_RANK], place[MHO_MAX_RANK];
+    int32_t strides[MHO_MAX_OPERANDS][MHO_MAX_RANK];
+    int64_t at[MHO_MAX_OPERANDS];
+} mho_walk;
+
+static inline uint32_t mho_begin(const mho_machine *m, uint32_t *at, uint32_t operands, mho_walk *w) {
+    uint32_t axis, k, steps = 1;
+    w->rank = mho_word(m, *at);
+    w->operands = operands;
+    for (axis = 0; axis < w->rank; axis++) {
+        w->sizes[axis] = mho_word(m, *at + 1 + axis);
+        w->place[axis] = 0;
+        steps *= w->sizes[axis];
+        for (k = 0; k < operands; k++) {
+            w->strides[k][axis] = mho_signed_word(m, *at + 1 + (1 + k) * w->rank + axis);
+        }
+    }
+    for (k = 0; k < MHO_MAX_OPERANDS; k++) {
+        w->at[k] = 0;
+    }
+    *at += 1 + (1 + operands) * w->rank;
+    return steps;
+}
+
+static inline void mho_step(mho_walk *w) {
+    uint32_t axis, k;
+    for (axis = w->rank; axis-- > 0;) {
+        if (++w->place[axis] < w->sizes[axis]) {
+            for (k = 0; k < w->operands; k++) {
+                w->at[k] += w->strides[k][axis];
+            }
+            return;
+        }
+        for (k = 0; k < w->operands; k++) {
+            w->at[k] -= (int64_t)w->strides[k][axis] * (int64_t)(w->sizes[axis] - 1U);
+        }
+        w->place[axis] = 0;
+    }
+}
+
 /* Check the code of a loaded image. */
 mho_status mho_check_code(mho_machine *machine);
 /* Run one operation of the digital unit, whose first word is at `at`. */
 mho_status mho_run_digital(mho_machine *machine, uint32_t opcode, uint32_t at);
+mho_status mho_run_integers(mho_machine *machine, uint32_t opcode, uint32_t at);
 
 float mho_round_half_even(float v);
 float mho_sqrt(float v);

@@ -93,8 +93,6 @@ static uint32_t next(const mho_machine *m, uint32_t *at) { return mho_word(m, (*
 
 static int32_t next_signed(const mho_machine *m, uint32_t *at) { return mho_signed32(next(m, at)); }
 
-static mho_operand next_operand(const mho_machine *m, uint32_t *at) { return mho_find(m, next(m, at)); }
-
 static int64_t next_address(const mho_machine *m, uint32_t *at) {
     int64_t address = next_signed(m, at);
     uint32_t terms = next(m, at);
@@ -106,7 +104,7 @@ static int64_t next_address(const mho_machine *m, uint32_t *at) {
 }
 
 static mho_status quantize_input(mho_machine *m, uint32_t at, uint32_t end) {
-    const mho_operand source = next_operand(m, &at), target = next_operand(m, &at);
+    const mho_operand source = mho_next_operand(m, &at), target = mho_next_operand(m, &at);
     const uint32_t start = next(m, &at);
     const float scale = mho_float_of(next(m, &at));
     const int32_t zero = next_signed(m, &at), low = next_signed(m, &at), high = next_signed(m, &at);
@@ -166,9 +164,9 @@ static mho_status quantize_input(mho_machine *m, uint32_t at, uint32_t end) {
 }
 
 static void sum_inputs(const mho_machine *m, uint32_t at) {
-    const mho_operand codes = next_operand(m, &at);
+    const mho_operand codes = mho_next_operand(m, &at);
     const int64_t address = next_address(m, &at);
-    const mho_operand offsets = next_operand(m, &at), sums = next_operand(m, &at);
+    const mho_operand offsets = mho_next_operand(m, &at), sums = mho_next_operand(m, &at);
     const uint32_t target = (uint32_t)next_address(m, &at);
     int64_t places[MHO_CHUNK];
     uint64_t total = 0;
@@ -184,14 +182,14 @@ static void sum_inputs(const mho_machine *m, uint32_t at) {
 }
 
 static void digital_product(const mho_machine *m, uint32_t at) {
-    const mho_operand codes = next_operand(m, &at);
+    const mho_operand codes = mho_next_operand(m, &at);
     const int64_t address = next_address(m, &at);
-    const mho_operand rows = next_operand(m, &at), stored = next_operand(m, &at);
+    const mho_operand rows = mho_next_operand(m, &at), stored = mho_next_operand(m, &at);
     const int64_t stored_address = next_address(m, &at);
-    const mho_operand stored_rows = next_operand(m, &at), columns = next_operand(m, &at);
-    const mho_operand sums = next_operand(m, &at);
+    const mho_operand stored_rows = mho_next_operand(m, &at), columns = mho_next_operand(m, &at);
+    const mho_operand sums = mho_next_operand(m, &at);
     const int64_t target = next_address(m, &at);
-    const mho_operand targets = next_operand(m, &at);
+    const mho_operand targets = mho_next_operand(m, &at);
     int64_t places[MHO_CHUNK], of_stored[MHO_CHUNK];
     uint64_t taken[MHO_CHUNK];
     uint32_t i, k, c, count;
@@ -215,7 +213,7 @@ static void digital_product(const mho_machine *m, uint32_t at) {
 
 static mho_status write_tile(const mho_machine *m, uint32_t at) {
     const uint32_t crossbar = next(m, &at);
-    const mho_operand cells = next_operand(m, &at);
+    const mho_operand cells = mho_next_operand(m, &at);
     const uint32_t index = (uint32_t)next_address(m, &at);
     const uint32_t row_start = next(m, &at), row_stop = next(m, &at), col_start = next(m, &at), col_stop = next(m, &at);
     const uint32_t row = next(m, &at), col = next(m, &at), joins = next(m, &at);
@@ -244,18 +242,18 @@ static uint8_t encode_digit(int64_t value, int64_t sign, const int64_t *column, 
 
 static mho_status write_dynamic(mho_machine *m, uint32_t at) {
     const uint32_t crossbar = next(m, &at);
-    const mho_operand codes = next_operand(m, &at);
+    const mho_operand codes = mho_next_operand(m, &at);
     const int64_t address = next_address(m, &at);
     mho_operand one[10], staging;
     uint32_t i, r, c, is_signed, cell_bits, rows[2], cols[2];
     int32_t addend;
     mho_cells block;
     for (i = 0; i < 10; i++) {
-        one[i] = next_operand(m, &at);
+        one[i] = mho_next_operand(m, &at);
     }
     addend = next_signed(m, &at), is_signed = next(m, &at), cell_bits = next(m, &at);
     rows[0] = next(m, &at), rows[1] = next(m, &at), cols[0] = next(m, &at), cols[1] = next(m, &at);
-    staging = next_operand(m, &at);
+    staging = mho_next_operand(m, &at);
     block.data = staging.data;
     block.rows = rows[1] - rows[0];
     block.cols = block.row_bytes = cols[1] - cols[0];
@@ -287,9 +285,9 @@ static mho_status write_dynamic(mho_machine *m, uint32_t at) {
 
 static mho_status load_input(mho_machine *m, uint32_t at) {
     const uint32_t crossbar = next(m, &at);
-    const mho_operand codes = next_operand(m, &at);
+    const mho_operand codes = mho_next_operand(m, &at);
     const int64_t address = next_address(m, &at);
-    const mho_operand offsets = next_operand(m, &at), signs = next_operand(m, &at), shifts = next_operand(m, &at);
+    const mho_operand offsets = mho_next_operand(m, &at), signs = mho_next_operand(m, &at), shifts = mho_next_operand(m, &at);
     const uint32_t start = next(m, &at), stop = next(m, &at);
     const uint32_t shift = (uint32_t)next_address(m, &at), bits = next(m, &at), first = next(m, &at);
     const uint64_t mask = ((uint64_t)1 << bits) - 1U;
@@ -320,9 +318,9 @@ static mho_status load_input(mho_machine *m, uint32_t at) {
 
 static mho_status shift_add(const mho_machine *m, uint32_t at) {
     const uint32_t crossbar = next(m, &at);
-    const mho_operand sums = next_operand(m, &at);
+    const mho_operand sums = mho_next_operand(m, &at);
     const int64_t address = next_address(m, &at);
-    const mho_operand offsets = next_operand(m, &at), weights = next_operand(m, &at);
+    const mho_operand offsets = mho_next_operand(m, &at), weights = mho_next_operand(m, &at);
     const uint32_t start = next(m, &at), stop = next(m, &at);
     const uint32_t shift = (uint32_t)next_address(m, &at), first = next(m, &at);
     int64_t places[MHO_CHUNK], of_weight[MHO_CHUNK];
@@ -347,10 +345,11 @@ static mho_status shift_add(const mho_machine *m, uint32_t at) {
     return MHO_OK;
 }
 
-static void dequantize(const mho_machine *m, uint32_t at) {
-    const mho_operand sums = next_operand(m, &at), target = next_operand(m, &at);
-    uint32_t v[11], i, b, g, l, c, y, x, made = 0, lines, height, width;
+static void last_step(const mho_machine *m, uint32_t at, int is_whole) {
+    const mho_operand sums = mho_next_operand(m, &at), target = mho_next_operand(m, &at);
+    uint32_t v[11], i, b, g, l, c, y, x, made = 0, lines, height, width, shift = 0;
     mho_operand correction, factors, stored, multiplier, bias;
+    int64_t limit = 0, low = 0, high = 0;
     int32_t stored_factor;
     int has_factors, has_stored, has_bias;
     for (i = 0; i < 11; i++) {
@@ -359,7 +358,7 @@ static void dequantize(const mho_machine *m, uint32_t at) {
     memset(&factors, 0, sizeof factors);
     memset(&stored, 0, sizeof stored);
     memset(&bias, 0, sizeof bias);
-    correction = next_operand(m, &at);
+    correction = mho_next_operand(m, &at);
     has_factors = mho_word(m, at) != MHO_NONE;
     if (has_factors) {
         factors = mho_find(m, mho_word(m, at));
@@ -371,10 +370,15 @@ static void dequantize(const mho_machine *m, uint32_t at) {
     }
     at++;
     stored_factor = next_signed(m, &at);
-    multiplier = next_operand(m, &at);
+    multiplier = mho_next_operand(m, &at);
     has_bias = mho_word(m, at) != MHO_NONE;
     if (has_bias) {
         bias = mho_find(m, mho_word(m, at));
+    }
+    if (is_whole) {
+        shift = mho_word(m, at + 1);
+        limit = mho_signed64(mho_word(m, at + 2) | (uint64_t)mho_word(m, at + 3) << 32);
+        low = mho_signed_word(m, at + 4), high = mho_signed_word(m, at + 5);
     }
     /* Positions lie along lines, or along rows and columns; margins surround them. */
     i = v[4] == 1 && v[5] == 1;
@@ -387,8 +391,10 @@ static void dequantize(const mho_machine *m, uint32_t at) {
                 const uint32_t line = ((b * v[1] + g) * lines + l + (i ? v[9] : 0)) * (v[3] + v[6]);
                 for (c = 0; c < v[3]; c++) {
                     const uint32_t channel = g * v[3] + c;
-                    const float scale = mho_take_float(&multiplier, channel);
-                    const float moved = has_bias ? mho_take_float(&bias, channel) : 0.0f;
+                    const float scale = is_whole ? 0.0f : mho_take_float(&multiplier, channel);
+                    const float moved = !is_whole && has_bias ? mho_take_float(&bias, channel) : 0.0f;
+                    const int64_t factor_of = is_whole ? mho_take_one(&multiplier, channel) : 0;
+                    const int64_t offset_of = is_whole ? mho_take_one(&bias, channel) : 0;
                     const uint64_t factor = has_factors ? (uint64_t)mho_take_one(&factors, channel) : 0;
                     uint64_t constant = (uint64_t)mho_take_one(&correction, channel);
                     if (has_stored) {
@@ -398,17 +404,20 @@ static void dequantize(const mho_machine *m, uint32_t at) {
                         const uint32_t row = (y + v[7]) * width + (i ? 0 : v[9]);
                         for (x = 0; x < v[5]; x++, made++) {
                             uint64_t total = constant;
+                            int64_t whole;
                             float result;
                             total += (uint64_t)mho_take_one(&sums, (line + c) * height * width + row + x);
                             if (has_factors) {
                                 total += factor *
                                          (uint64_t)mho_take_one(&sums, (line + v[3]) * height * width + row + x);
                             }
-                            if (sums.element == MHO_I32) {
-                                result = (float)mho_signed32((uint32_t)total) * scale;
-                            } else {
-                                result = (float)mho_signed64(total) * scale;
+                            whole = sums.element == MHO_I32 ? mho_signed32((uint32_t)total) : mho_signed64(total);
+                            if (is_whole) {
+                                whole = mho_plus(mho_times(mho_rescale(whole, 0, -limit, limit), factor_of), offset_of);
+                                mho_put(&target, made, mho_rescale(whole, shift, low, high));
+                                continue;
                             }
+                            result = (float)whole * scale;
                             if (has_bias) {
                                 result = result + moved;
                             }
@@ -426,7 +435,7 @@ static mho_status execute(mho_machine *m, uint32_t opcode, uint32_t at, uint32_t
     switch (opcode) {
     case OP_QUANTIZE_INPUT: return quantize_input(m, at, end);
     case OP_CLEAR:
-        sums = next_operand(m, &at);
+        sums = mho_next_operand(m, &at);
         memset(sums.writable, 0, (size_t)sums.count * mho_element_bytes(sums.element));
         return MHO_OK;
     case OP_SUM_INPUTS: sum_inputs(m, at); return MHO_OK;
@@ -436,7 +445,8 @@ static mho_status execute(mho_machine *m, uint32_t opcode, uint32_t at, uint32_t
     case OP_LOAD_INPUT: return load_input(m, at);
     case OP_MVM: return mho_hw_mvm(next(m, &at));
     case OP_SHIFT_ADD: return shift_add(m, at);
-    case OP_DEQUANTIZE: dequantize(m, at); return MHO_OK;
+    case OP_DEQUANTIZE: last_step(m, at, 0); return MHO_OK;
+    case OP_REQUANTIZE: last_step(m, at, 1); return MHO_OK;
     default: return mho_run_digital(m, opcode, at);
     }
 }
