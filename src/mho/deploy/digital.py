@@ -37,8 +37,9 @@ def lower_digital(item: Digital, names: References) -> list[Call]:
     """
     if item.op not in LOWERED:
         raise UnsupportedOperationError(
-            f"the C runtime has no operation {item.op!r}", where=f"output {item.output!r}", expected=", ".join(LOWERED)
-        )
+            f"the C runtime has no operation {item.op!r}", where=f"output {item.output!r}",
+            hint="end the network before it, and do it in your own code",
+        )  # fmt: skip
     return LOWERED[item.op](item, names)
 
 
