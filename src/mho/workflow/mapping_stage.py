@@ -125,7 +125,8 @@ class ChooseMapping:
         """What it depends on through a cost budget: whatever limits policies."""
         if self.search.cost_budget is None:
             return {}
-        return {"search": self.search.model_dump(mode="json", exclude={"finalists", "start", *EXECUTION})}
+        unused = {"finalists", "last_budget", "start", *EXECUTION}
+        return {"search": self.search.model_dump(mode="json", exclude=unused)}
 
     @property
     def objective(self) -> Objective:

@@ -26,6 +26,7 @@ from mho.workflow.training_settings import TrainingSettings
 if TYPE_CHECKING:
     from mho.data.dataset import Split
     from mho.quantization.qat import TrainableNetwork
+    from mho.workflow.last_budget import LastBudget
 
 FAILED = "failed"
 """Figure of a search that an error ended: what it says."""
@@ -233,6 +234,8 @@ class TrainFinalists:
 
     Attributes:
         allowed_drop: None: within a cost budget all are trained, and the most accurate one is taken.
+        last_budget: for more bits of the one that is taken, which is then trained once more and replaced where that is
+            better.
     """
 
     prepared: Prepared
@@ -243,6 +246,7 @@ class TrainFinalists:
     finalists: int
     seed: int
     evaluator: NetworkEvaluator | None = None
+    last_budget: LastBudget | None = None
     name: str = "found"
     title: str = "Train the found policy"
 
@@ -264,14 +268,19 @@ class TrainFinalists:
             "finalists": self.finalists,
             "seed": self.seed,
             "measures": ["sensitivities"],
+            **({} if self.last_budget is None else {"last_budget": self.last_budget.share}),
             **evaluator_ingredients(self.evaluator),
         }
 
     def make(self, folder: Path, report: Report) -> Figures:
         """Write the quantized network of the best finalist."""
         tried: list[tuple[int, Figures]] = []
+        parts = len(self._order) + (self.last_budget is not None)
         for number, index in enumerate(self._order):
-            tried.append((index, self._train(index, number, folder / f"finalist-{number}", report)))
+            show = report_part(
+                report, number / parts, 1 / parts, f"finalist {number + 1} of at most {len(self._order)}"
+            )
+            tried.append((index, self._train(self._policy(index), folder / f"finalist-{number}", show)))
             if self._is_accurate(tried[-1][1]):
                 break
         notes = []
@@ -283,9 +292,13 @@ class TrainFinalists:
                 f"None of the {len(tried)} finalists kept the allowed drop on validation data after full training; "
                 "the most accurate one was taken."
             )
+        (index, figures), place = tried[best], folder / f"finalist-{best}"
+        if self.last_budget is not None:
+            show = report_part(report, 1 - 1 / parts, 1 / parts, "more bits")
+            figures, place, told = self._spend(figures, place, folder / "raised", show)
+            notes.append(told)
         for file in (QUANTIZED_FILE, POLICY_FILE):
-            write_atomically(folder / file, (folder / f"finalist-{best}" / file).read_bytes())
-        index, figures = tried[best]
+            write_atomically(folder / file, (place / file).read_bytes())
         return {
             **figures,
             "notes": figures["notes"] + notes,
@@ -294,8 +307,25 @@ class TrainFinalists:
             "target_accuracy": None if self.allowed_drop is None else self._target,
         }
 
-    def _train(self, index: int, number: int, place: Path, report: Report) -> Figures:
-        """Train one finalist, or take what an interrupted attempt finished."""
+    def _spend(self, figures: Figures, place: Path, other: Path, report: Report) -> tuple[Figures, Path, str]:
+        """Return figures and folder of the better of a trained policy and one with more bits; and what was done."""
+        assert self.last_budget is not None, "it is spent where there is one"
+        policy = Policy.from_json(figures["policy"], where=str(place))
+        raised = self.last_budget.spend(policy, figures["sensitivities"])
+        if raised is None:
+            return figures, place, "search.last_budget: no bit more wins anything within it."
+        changes = ", ".join(
+            f"{name} {policy[name]} to {raised[name]}" for name in policy.layers if raised[name] != policy[name]
+        )
+        trained = self._train(raised, other, report)
+        shown = " and ".join(f"{100 * one['validation']['accuracy']:.2f} %" for one in (figures, trained))
+        told = f"search.last_budget raised {changes}; on validation data before and after: {shown}"
+        if not _is_better(trained["validation"], figures["validation"]):
+            return figures, place, f"{told}. That is no better, and not kept."
+        return trained, other, f"{told}."
+
+    def _train(self, policy: Policy, place: Path, report: Report) -> Figures:
+        """Train a policy, or take what an interrupted attempt finished."""
         done = place / "figures.json"
         if done.is_file():
             content = read_json(done, expected="figures of a training")
@@ -304,11 +334,9 @@ class TrainFinalists:
                 raise InputFileError("a finished training does not match its digest", where=str(done))
             return content["figures"]
 
-        count = len(self._order)
-        show = report_part(report, number / count, 1 / count, f"finalist {number + 1} of at most {count}")
         seed = derive_seed(self.seed, "qat")
         figures = quantize_policy(
-            self.prepared, self._policy(index), self.training, seed, place, show, self.evaluator, measures_layers=True
+            self.prepared, policy, self.training, seed, place, report, self.evaluator, measures_layers=True
         )
         content = {"figures": figures, "digest": hash_json([figures, hash_files(place)])}
         write_atomically(done, json.dumps(content, allow_nan=False).encode())

@@ -24,9 +24,10 @@ from mho.workflow.agreement_stage import CompareEvaluators
 from mho.workflow.config import RunConfig
 from mho.workflow.deployments import Deployments
 from mho.workflow.error_sources import FindErrorSources
+from mho.workflow.last_budget import LastBudget
 from mho.workflow.mapping_stage import ChooseMapping, is_bound_open
 from mho.workflow.material import Material, hash_dataset, training_work
-from mho.workflow.network_stages import NETWORK_FILE, BuildNetwork, Calibrate, TrainFloat
+from mho.workflow.network_stages import FLOAT_FILE, NETWORK_FILE, BuildNetwork, Calibrate, TrainFloat
 from mho.workflow.noise import check_noise
 from mho.workflow.outcome import Outcome, collect_extras
 from mho.workflow.policy_stages import TrainFinalists, TrainReference, misses_target
@@ -249,6 +250,13 @@ def _search(chain: Chain, search: Search, reference: StageResult) -> StageResult
         return chain.get(FailedSearch(search, reference, str(error)))
 
 
+def _last_budget(config: RunConfig, prepared: Prepared) -> LastBudget | None:
+    if not config.search.last_budget:
+        return None
+    space = make_space(prepared.float_network.folder / FLOAT_FILE, config.search, prepared.material)
+    return LastBudget(config.search.last_budget, space)
+
+
 def run_stages(
     config: RunConfig,
     material: Material,
@@ -278,6 +286,7 @@ def run_stages(
             config.search.finalists,
             seed,
             evaluator,
+            _last_budget(config, prepared),
         )
     )
     least = Objective.INTERVAL if config.search.objective == Objective.INTERVAL else Objective.LATENCY

@@ -201,11 +201,14 @@ class SearchSettings(FrozenModel):
     finalists: int = Field(default=3, ge=1, le=20)
     """How many of the best policies may be trained fully: cheapest first, until one keeps the allowed drop; within a
     cost budget all of them, and the most accurate one is taken."""
+    last_budget: float = Field(default=0.0, ge=0, le=1)
+    """Share of the found policy's cost that may be spent, after its training, on more bits where they win most; the
+    policy is then trained once more, and the better one is kept. 0.02 is 2 %."""
 
     @model_serializer(mode="wrap")
     def _serialize(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content = handler(self)
-        unsaid = {"policy", "adc_bits", "cost_budget", "whole_front", "ranges", *EXECUTION}
+        unsaid = {"policy", "last_budget", "adc_bits", "cost_budget", "whole_front", "ranges", *EXECUTION}
         if self.batch == 1:
             content.pop("batch", None)
         if self.start == StartSettings():
@@ -284,6 +287,8 @@ class SearchSettings(FrozenModel):
             raise ValueError(f"whole_front needs one of the methods {', '.join(SUPPORTS_FRONT)}, and not {self.method}")
         if self.cost_budget is None:
             return
+        if self.last_budget:
+            raise ValueError("last_budget and cost_budget: a cost budget is spent by the search already")
         if self.whole_front:
             raise ValueError("give either cost_budget or whole_front, which has policies of all costs")
         if "allowed_drop" in self.model_fields_set:

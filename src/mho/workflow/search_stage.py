@@ -68,7 +68,7 @@ class Search:
             "mapping": str(self.prepared.material.mapping),
             "augmentation": self.prepared.material.augmentation,
             "compile": self.prepared.material.compile,
-            "search": self.settings.model_dump(mode="json", exclude={"finalists", "start", *EXECUTION}),
+            "search": self.settings.model_dump(mode="json", exclude={"finalists", "last_budget", "start", *EXECUTION}),
             **({} if self.settings.start == StartSettings() else {"start": self.settings.start.ingredients()}),
             "evaluation": self.evaluation.model_dump(mode="json"),
             "seed": self.seed,

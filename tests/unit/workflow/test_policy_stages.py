@@ -32,12 +32,16 @@ TRAINING = TrainingSettings(epochs=1, learning_rate=0.1)
 class FinalistsWithoutTraining(TrainFinalists):
     """Takes what training came to from its search's figures."""
 
-    def _train(self, index, number, place, report):  # noqa: ARG002
+    def _policy(self, index):
+        return Policy({"fc": BitWidths(4, 1 + index)})
+
+    def _train(self, policy, place, report):  # noqa: ARG002
         place.mkdir()
+        index = policy["fc"].act_bits - 1
         for file in (QUANTIZED_FILE, POLICY_FILE):
             (place / file).write_text(f"of {index}")
-        accuracy = self.search.figures["trained"][index]
-        return {"validation": {"accuracy": accuracy}, "notes": [], "points": [], "policy": {}}
+        validation = {"accuracy": self.search.figures["trained"][index], "count": 400, "loss": 1.0 / (2 + index)}
+        return {"validation": validation, "notes": [], "points": [], "policy": policy.to_json(), "sensitivities": {}}
 
 
 @pytest.mark.parametrize(
@@ -62,7 +66,25 @@ def test_within_a_cost_budget_all_finalists_are_trained_and_the_most_accurate_is
     assert (folder / QUANTIZED_FILE).read_text() == "of 3"
 
 
-def _finish(tmp_path, trained, allowed_drop):
+@pytest.mark.parametrize(
+    ("raised", "accuracy", "taken", "told"),
+    [(6, 0.99, 6, "raised fc 4/2 to 4/7"), (0, 0.97, 1, "not kept"), (None, 0.0, 1, "no bit more")],
+)
+def test_a_last_budget_is_kept_where_the_policy_with_more_bits_is_better(tmp_path, raised, accuracy, taken, told):
+    class Budget:
+        share = 0.02
+
+        def spend(self, policy, sensitivities):
+            assert (policy["fc"], sensitivities) == (BitWidths(4, 2), {})
+            return None if raised is None else Policy({"fc": BitWidths(4, 1 + raised)})
+
+    figures, folder = _finish(tmp_path, {1: 0.97, 3: 0.9, 0: 0.9} | {raised: accuracy}, 1.0, Budget())
+    assert (folder / QUANTIZED_FILE).read_text() == f"of {taken}"
+    assert (figures["index"], figures["policy"]["layers"]["fc"]["act_bits"]) == (1, 1 + taken)
+    assert told in figures["notes"][-1]
+
+
+def _finish(tmp_path, trained, allowed_drop, last_budget=None):
     (tmp_path / SEARCH_FILE).write_text(json.dumps({"records": []}))
     stage = FinalistsWithoutTraining(
         prepared=None,
@@ -72,6 +94,7 @@ def _finish(tmp_path, trained, allowed_drop):
         allowed_drop=allowed_drop,
         finalists=3,
         seed=0,
+        last_budget=last_budget,
     )
     folder = Path(tmp_path / "found")
     folder.mkdir()
