@@ -278,6 +278,7 @@ def _count_cost(program: Program, content: LayerContent) -> CopyCost:
         crossbars=len(content.writes),
         windows=windows,
         window_ps=max(read_ps.values(), default=0) + operations * prices.operation_ps,
+        digital_ps=operations * prices.operation_ps,
         write_ps=(prices.write_ps * bool(content.writes) + stored * prices.operation_ps) if is_stored else 0,
     )
 

@@ -22,6 +22,7 @@ CAUSE_MEANINGS = {
     Cause.INPUT: "waiting for earlier layers",
     Cause.INTERCONNECT: "for what is under way",
     Cause.BUFFER: "for room",
+    Cause.DIGITAL: "for the digital unit",
     Cause.WRITE: "being written",
     Cause.DONE: "no work left",
 }

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import gcd
+from fractions import Fraction
+from math import ceil, gcd
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from mho.hardware.spec import Accelerator
 from mho.scheduling.asap import count_busy_ps
 from mho.scheduling.placement import ChipPlan, list_gathered
 from mho.scheduling.routes import Routes
-from mho.scheduling.work_graph import LayerWork, WorkGraph
+from mho.scheduling.work_graph import WorkGraph
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,12 @@ def find_bottleneck(graph: WorkGraph, plan: ChipPlan, accelerator: Accelerator) 
     """
     copies = plan.copies
     found = [
-        Bottleneck(_name_resource(layer), -(-count_busy_ps(layer, copies[layer.name]) // copies[layer.name]))
+        Bottleneck(f"copies of {layer.name}", -(-count_busy_ps(layer, copies[layer.name]) // copies[layer.name]))
         for layer in graph.layers
+        if layer.unit is None
     ]
+    units = count_unit_loads(graph, plan)
+    found += [Bottleneck(f"digital unit of core {core}", load) for core, load in units.items() if load]
     if not accelerator.interconnect.is_ideal:
         routes = Routes(accelerator.interconnect, plan.chip)
         loads = count_link_loads(graph, plan, routes)
@@ -54,8 +58,18 @@ def find_bottleneck(graph: WorkGraph, plan: ChipPlan, accelerator: Accelerator) 
     return max(found, key=lambda one: one.busy_ps)
 
 
-def _name_resource(layer: LayerWork) -> str:
-    return f"copies of {layer.name}" if layer.unit is None else f"digital unit of core {layer.unit}"
+def count_unit_loads(graph: WorkGraph, plan: ChipPlan) -> dict[int, int]:
+    """Return for how long an input takes the digital unit of each core that has work, mean over inputs, ps, rounded up.
+
+    Copies do their digital work at home, and take equally many windows.
+    """
+    loads: dict[int, Fraction] = {}
+    for layer in graph.layers:
+        places = plan.places[layer.name]
+        for place in places:
+            own = Fraction(layer.windows * layer.digital_ps, len(places))
+            loads[place.home] = loads.get(place.home, Fraction(0)) + own
+    return {core: ceil(load) for core, load in sorted(loads.items())}
 
 
 def bound_transfers(graph: WorkGraph, plan: ChipPlan, accelerator: Accelerator) -> int:

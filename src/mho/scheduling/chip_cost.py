@@ -33,7 +33,7 @@ from mho.policy import Policy
 from mho.scheduling.asap import AsapTiming, time_asap
 from mho.scheduling.critical_path import find_critical_path
 from mho.scheduling.dependencies import DependencyTable
-from mho.scheduling.digital_units import divide_units, list_divisions
+from mho.scheduling.digital_units import bound_units, divide_units, list_divisions
 from mho.scheduling.option_table import LayerOptions, OptionTable
 from mho.scheduling.placement import ChipPlan, place_copies
 from mho.scheduling.quick_plan import Choice, Chooser
@@ -310,7 +310,8 @@ class ChipCostModel:
         *,
         is_rough: bool = False,
     ) -> ChipCost:
-        energy = 0
+        energy, units_ps = 0, bound_units(point.graph, self.accelerator.chip.cores)
+        latency_ps, interval_ps = max(latency_ps, units_ps), max(interval_ps, units_ps)
         if self.objective.needs_energy:
             for listed, number, copies in zip(layers, point.choice.options, point.choice.copies, strict=True):
                 further = min(int(copies), int(listed.windows[number])) - 1

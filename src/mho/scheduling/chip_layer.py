@@ -88,4 +88,5 @@ class ChipLayer:
             row_tiles=self.row_tiles,
             row_blocks=self.row_blocks,
             unit=0 if self.is_digital else None,
+            digital_ps=cost.digital_ps,
         )

@@ -24,6 +24,7 @@ from mho.policy import Policy
 from mho.scheduling.asap import AsapTiming, time_asap, time_layer_by_layer
 from mho.scheduling.bounds import MakespanBounds, bound_interval, bound_makespan
 from mho.scheduling.core_order import list_plans
+from mho.scheduling.digital_units import bound_units, run_alone
 from mho.scheduling.duplication import Duplication, Objective
 from mho.scheduling.option_search import ChosenOptions, OptionSearch
 from mho.scheduling.options import CopyCost, find_fewest_in_crossbars, list_network_options
@@ -109,17 +110,19 @@ class ChipSchedule(Schedule):
     @cached_property
     def bounds(self) -> MakespanBounds:
         """Lower bounds on the latency on this chip with these options, whatever the copies."""
-        return bound_makespan(self.graph, self.crossbars, known=[self.copies])
+        return bound_makespan(run_alone(self.graph), self.crossbars, known=[self.copies])
 
     @property
     def bound_ps(self) -> int:
-        """The largest of them, ps."""
-        return self.bounds.bound_ps
+        """The largest of them, ps; no less than what digital units have to do."""
+        return max(self.bounds.bound_ps, bound_units(self.graph, self.accelerator.chip.cores))
 
     @cached_property
     def interval_bound_ps(self) -> int:
         """A lower bound on the time between inputs, alike, ps."""
-        return bound_interval(self.graph, self.crossbars)
+        return max(
+            bound_interval(run_alone(self.graph), self.crossbars), bound_units(self.graph, self.accelerator.chip.cores)
+        )
 
     @property
     def lifetime_inputs(self) -> int | None:

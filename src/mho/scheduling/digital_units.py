@@ -1,9 +1,10 @@
-"""Layers that the digital units of cores compute while all tiles stay: which unit computes which, and how fast.
+"""Layers that the digital units of cores compute while all tiles stay, and what units have to do in all.
 
-A unit is one resource: its lanes are divided among its layers once and for all, in proportion to their work. So layers
-of one unit never wait for each other, each takes as long for an input as all of them by turns would, and a full
-pipeline keeps the whole unit busy. The times of a layer are those of a unit to itself times all work of the unit over
-its own, rounded up. What shift-adds of crossbars take is charged to their windows (`mho.scheduling.options`).
+A unit is one resource. In simulation (`mho.simulation.chip_machine`) it does the digital work of one window at a time:
+products of its layers, and shift-adds of the copies that lie in its core. In the closed forms that searches use, which
+know no queues, the lanes of a unit are divided among its layers in proportion to their work: each takes as long for an
+input as all of them by turns would. The times of a layer are those of a unit to itself times all work of the unit over
+its own, rounded up; shift-adds are not in it, but no plan is told to be faster than its units are (`bound_units`).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def share_units(graph: WorkGraph, units: Mapping[str, int]) -> WorkGraph:
     """Return a graph whose digital layers share their units.
 
     Args:
-        graph: with the times of units to themselves.
+        graph: whatever units its digital layers have.
         units: core of each digital layer, by name.
 
     Raises:
@@ -52,8 +53,7 @@ def share_units(graph: WorkGraph, units: Mapping[str, int]) -> WorkGraph:
             return layer
         unit = units[layer.name]
         load, own = loads[unit], max(1, _count_ps(layer))
-        window_ps, write_ps = (-(-time_ps * load // own) for time_ps in (layer.window_ps, layer.write_ps))
-        return replace(layer, unit=unit, window_ps=window_ps, write_ps=write_ps)
+        return replace(layer, unit=unit, window_ps=-(-layer.digital_ps * load // own))
 
     return WorkGraph(graph.name, tuple(map(share, graph.layers)))
 
@@ -83,5 +83,19 @@ def list_divisions(options: Sequence[Sequence[LayerWork]]) -> list[tuple[bool, .
     return [tuple(is_forced or number in order[:count] for number, is_forced in enumerate(forced)) for count in counts]
 
 
+def run_alone(graph: WorkGraph) -> WorkGraph:
+    """Return a graph whose digital layers have a unit to themselves: no schedule is faster than its bounds."""
+    if all(layer.unit is None for layer in graph.layers):
+        return graph
+    alone = (layer if layer.unit is None else replace(layer, window_ps=layer.digital_ps) for layer in graph.layers)
+    return WorkGraph(graph.name, tuple(alone))
+
+
+def bound_units(graph: WorkGraph, cores: int) -> int:
+    """Return what an input takes of the digital units at least: the work of all over their number, ps, rounded up."""
+    return -(-sum(layer.windows * layer.digital_ps for layer in graph.layers) // cores)
+
+
 def _count_ps(layer: LayerWork) -> int:
-    return layer.work_ps + layer.write_ps
+    """Return the work of a digital layer for one input, ps."""
+    return layer.windows * layer.digital_ps + layer.write_ps

@@ -28,7 +28,7 @@ from mho.scheduling.chip_layer import ChipLayer
 from mho.scheduling.copy_search import CopySearch
 from mho.scheduling.critical_path import PathPool
 from mho.scheduling.dependencies import DependencyTable
-from mho.scheduling.digital_units import divide_units, list_divisions
+from mho.scheduling.digital_units import bound_units, divide_units, list_divisions
 from mho.scheduling.duplication import (
     Duplication,
     Objective,
@@ -99,10 +99,14 @@ class OptionSearch:
         _check_crossbars(self._network.name, self._layers, crossbars)
         divisions = [layers for layers in self._divisions if _count_fewest(layers) <= crossbars]
         if len(divisions) > 1 and objective is Objective.LATENCY and not is_quick:
-            divisions.sort(key=lambda layers: self._choose(layers, crossbars, objective, True).duplication.value_ps)
+            divisions.sort(key=lambda layers: self._weigh(self._choose(layers, crossbars, objective, True)))
             divisions = divisions[:_DIVISIONS]
         found = [self._choose(layers, crossbars, objective, is_quick) for layers in divisions]
-        return min(found, key=lambda chosen: chosen.duplication.value_ps)
+        return min(found, key=self._weigh)
+
+    def _weigh(self, chosen: ChosenOptions) -> int:
+        """Return what divisions are compared by: the objective, and no less than digital units have to do."""
+        return max(chosen.duplication.value_ps, bound_units(chosen.graph, self._cores))
 
     def _choose(self, layers: Sequence[_Layer], crossbars: int, objective: Objective, is_quick: bool) -> ChosenOptions:
         """Choose for layers each of which lies in crossbars, or is digital."""
@@ -127,7 +131,7 @@ class OptionSearch:
 
         It is the least interval with an ideal interconnect: in the latency of one input, each layer works as long.
         """
-        return self.choose(crossbars, Objective.INTERVAL).duplication.value_ps
+        return self._weigh(self.choose(crossbars, Objective.INTERVAL))
 
 
 @dataclass(frozen=True, eq=False)

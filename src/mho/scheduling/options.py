@@ -54,6 +54,7 @@ class CopyCost:
         crossbars: one for each tile; 0 where the digital unit computes the layer.
         windows: for one input.
         window_ps: time of one window, ps; of a digital unit that has nothing else to compute.
+        digital_ps: what of it is digital work, ps.
         write_ps: time to write a stored operand for one input, ps: all tiles at once, and the sums that its zero
             points need; 0 for weights.
     """
@@ -61,6 +62,7 @@ class CopyCost:
     crossbars: int
     windows: int
     window_ps: int
+    digital_ps: int
     write_ps: int
 
     @classmethod
@@ -71,9 +73,10 @@ class CopyCost:
         input_sums = (mapping.extra_operations - stored_sums) // layer.positions
         if mapping.is_digital:
             operation_ps = accelerator.digital.operation_latency_ps
-            return cls(0, layer.positions, input_sums * operation_ps, stored_sums * operation_ps)
+            window_ps = input_sums * operation_ps
+            return cls(0, layer.positions, window_ps, window_ps, stored_sums * operation_ps)
         accelerator, part = layer_hardware(accelerator, mapping.bits), mapping.parts[0]
-        window_ps = _window_ps(
+        read_ps, digital_ps = _window_ps(
             groups=layer.repeat,
             groups_per_tile=np.array(part.groups_per_tile),
             rows=np.array(part.rows),
@@ -87,7 +90,7 @@ class CopyCost:
         prices, is_written = UnitTimes.of(accelerator, mapping.encoding), layer.is_stored_dynamically
         write_ps = prices.write_ps + stored_sums * prices.operation_ps if is_written else 0
         windows = PositionGrid.of(layer).count_windows(window)
-        return cls(mapping.tiles, windows, int(window_ps), write_ps)
+        return cls(mapping.tiles, windows, int(read_ps + digital_ps), int(digital_ps), write_ps)
 
     @property
     def work_ps(self) -> int:
@@ -258,7 +261,7 @@ def _list_options(
     height, kept = _final_heights(candidates)
     for per_tile in _list_packs(candidates, rows, cols, layer.repeat):
         tiling = candidates.count_tiling(layer.repeat, per_tile, rows, cols)
-        window_ps = _window_ps(
+        read_ps, digital_ps = _window_ps(
             groups=layer.repeat,
             groups_per_tile=per_tile,
             rows=rows,
@@ -269,7 +272,7 @@ def _list_options(
             accelerator=accelerator,
             encoding=encoding,
         )
-        work_ps = window_ps * candidates.table.num_windows[candidates.shape]
+        work_ps = (read_ps + digital_ps) * candidates.table.num_windows[candidates.shape]
         errors = None if choice.bound is None else choice.errors(encoding, bits.act_bits, per_tile)
         candidate, slices = np.arange(len(rows)), candidates.slices_at_once
         costs = _weigh(choice, bits, candidates, per_tile, rows, cols, work_ps, extra)
@@ -369,8 +372,10 @@ def _window_ps(
     sums: Array,
     accelerator: Accelerator,
     encoding: Encoding,
-) -> Array:
-    """Return the time of one window, ps, int64 of the shape of the arrays; the one formula of it.
+) -> tuple[Array, Array]:
+    """Return the time of the reads and of the digital work of one window, ps, int64 of the shape of the arrays.
+
+    The one formula of both, which follow each other.
 
     Args:
         groups, groups_per_tile, rows, cols: as of `count_tiling`.
@@ -386,4 +391,4 @@ def _window_ps(
     read_ps = prices.mvm_ps + count_conversion_rounds(tile_cols, accelerator, encoding) * prices.conversion_ps
     reads_ps = ceil_divide(tile_rows, rows_at_once) * read_ps
     one_pass = count_tiling(groups, groups_per_tile, rows, cols, accelerator, rows_at_once, encoding)
-    return steps * (reads_ps + one_pass.operations * prices.operation_ps) + sums * prices.operation_ps
+    return steps * reads_ps, (steps * one_pass.operations + sums) * prices.operation_ps

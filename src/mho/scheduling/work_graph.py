@@ -57,6 +57,8 @@ class LayerWork:
         crossbars: that one copy takes; 0 of a layer that the digital unit computes.
         windows: how many there are, for one input.
         window_ps: time of one window on one copy, ps: all input slices, one after the other.
+        digital_ps: what of it the digital unit of the copy's core takes, at the end, ps. Of a layer that the unit
+            computes, the whole window where the unit has nothing else to do.
         needs: of earlier layers.
         stored_needs: of earlier layers whose outputs are stored in crossbars before the first window (products of two
             activations): name and number of windows.
@@ -84,6 +86,12 @@ class LayerWork:
     row_tiles: int = 1
     row_blocks: int = 1
     unit: int | None = None
+    digital_ps: int = 0
+
+    @property
+    def read_ps(self) -> int:
+        """Time of a window in which crossbars are read, ps."""
+        return self.window_ps - self.digital_ps if self.unit is None else 0
 
     @property
     def work_ps(self) -> int:

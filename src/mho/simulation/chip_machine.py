@@ -9,13 +9,15 @@ import numpy as np
 
 from mho.errors import ScheduleError
 from mho.hardware.spec import Accelerator
-from mho.scheduling.buffer_demand import ChannelKey, Share, count_most_kept, find_kept_from
+from mho.scheduling.buffer_demand import ChannelKey, Share, find_kept_from
 from mho.scheduling.placement import ChipPlan, list_gathered
 from mho.scheduling.work_graph import Integers, LayerWork, WorkGraph
-from mho.simulation.chip_state import Buffer, Cause, Channel, CopyState, Lane, LayerState, Prefix, Span
+from mho.simulation.chip_channels import add_channel, add_lanes
+from mho.simulation.chip_state import Buffer, Cause, Channel, CopyState, LayerState, Prefix, Span
+from mho.simulation.digital_queue import DigitalQueue
 from mho.simulation.interconnect import Carrier
 
-_DONE, _GATHERED, _ARRIVED, _WRITTEN = range(4)
+_DONE, _GATHERED, _ARRIVED, _WRITTEN, _READ = range(5)
 
 _Event = tuple[int, int, int, CopyState, Channel | None, int]
 """Time, number, kind, whose it is, channel of an arrival, window or input."""
@@ -47,6 +49,7 @@ class Machine:
         self._count, self._now = 0, 0
         self.spans: list[Span] = []
         self._last_span: dict[CopyState, int] = {}
+        self._units = DigitalQueue()
 
     def _add_layer(self, work: LayerWork, rank: int) -> LayerState:
         total, finished = work.windows * self._batch, Prefix(work.windows, self._batch)
@@ -64,15 +67,15 @@ class Machine:
             source = self.layers[need.producer]
             kept = np.zeros(work.windows, np.int64) if need.forgotten is None else need.forgotten.copy()
             kept[-1] = source.work.windows
-            channel = _add_channel(source, layer, need.windows, tuple(shares), need.bytes, kept, False)
-            _add_lanes(channel, shares, kept_from.get((need.producer, work.name, False)))
+            channel = add_channel(source, layer, need.windows, tuple(shares), need.bytes, kept, False)
+            add_lanes(channel, shares, kept_from.get((need.producer, work.name, False)))
             layer.streams.append(channel)
         for index, (producer, count) in enumerate(work.stored_needs):
             source = self.layers[producer]
             sizes = work.stored_bytes[index] if work.stored_bytes else None
             kept = np.array([source.work.windows])
-            channel = _add_channel(source, layer, np.array([count]), tuple(shares), sizes, kept, True)
-            _add_lanes(channel, shares, kept_from.get((producer, work.name, True)))
+            channel = add_channel(source, layer, np.array([count]), tuple(shares), sizes, kept, True)
+            add_lanes(channel, shares, kept_from.get((producer, work.name, True)))
             layer.stores.append(channel)
         for channel in (*layer.streams, *layer.stores) if self._is_tracked else ():
             channel.arrived = Prefix(channel.producer.work.windows, self._batch)
@@ -114,6 +117,8 @@ class Machine:
             self._now, _, kind, copy, channel, item = heappop(events)
             if kind == _DONE:
                 self._try(self._finish(copy, item))
+            elif kind == _READ:
+                self._compute(copy, item)
             elif kind == _GATHERED:
                 self._try(self._send(copy, item))
             elif kind == _WRITTEN:
@@ -248,15 +253,31 @@ class Machine:
         copy.work(self._now)
         if layer.start_ps is None:
             layer.start_ps = self._now
-        copy.busy_ps += layer.work.window_ps
+        copy.begun_ps = self._now
+        copy.busy_ps += layer.work.read_ps + layer.work.digital_ps
         copy.item += len(layer.copies)
-        self._push(self._now + layer.work.window_ps, _DONE, copy, None, item)
-        if self._with_spans:
-            self._record(copy, item)
+        self._push(self._now + layer.work.read_ps, _READ if layer.work.digital_ps else _DONE, copy, None, item)
+
+    def _compute(self, copy: CopyState, item: int) -> None:
+        """Crossbars are read: let the digital unit go on with the window, or let it wait for that."""
+        if self._units.take(copy, item):
+            self._push(self._now + copy.layer.work.digital_ps, _DONE, copy, None, item)
+        else:
+            copy.stand_still(self._now, Cause.DIGITAL)
+
+    def _leave_unit(self, copy: CopyState) -> None:
+        """Let the next window have the digital unit."""
+        if (turn := self._units.give(copy)) is not None:
+            turn[0].work(self._now)
+            self._push(self._now + turn[0].layer.work.digital_ps, _DONE, turn[0], None, turn[1])
 
     def _finish(self, copy: CopyState, item: int) -> list[CopyState]:
-        """A window is read: its inputs may be dropped, and its sums go home; return who may go on."""
+        """A window is done: its inputs may be dropped, and its sums go home; return who may go on."""
         layer, home = copy.layer, (copy.place.home,)
+        if layer.work.digital_ps:
+            self._leave_unit(copy)
+        if self._with_spans:
+            self._record(copy, item)
         copy.since_ps = self._now
         woken = layer.finished.add(*divmod(item, layer.work.windows))
         if self._is_tracked:
@@ -309,14 +330,13 @@ class Machine:
     def _record(self, copy: CopyState, item: int) -> None:
         layer, index = copy.layer.work, item // copy.layer.work.windows
         last = self._last_span.get(copy)
-        finish = self._now + layer.window_ps
         if last is not None:
             span = self.spans[last]
-            if span.finish_ps == self._now and span.index == index:
-                self.spans[last] = Span(span.layer, span.copy, index, span.start_ps, finish, span.windows + 1)
+            if span.finish_ps == copy.begun_ps and span.index == index:
+                self.spans[last] = Span(span.layer, span.copy, index, span.start_ps, self._now, span.windows + 1)
                 return
         self._last_span[copy] = len(self.spans)
-        self.spans.append(Span(layer.name, copy.place.number, index, self._now, finish, 1))
+        self.spans.append(Span(layer.name, copy.place.number, index, copy.begun_ps, self._now, 1))
 
     def _check_finished(self) -> None:
         stuck = [copy for layer in self.layers.values() for copy in layer.copies if copy.item < layer.total]
@@ -338,51 +358,6 @@ def _rank(request: _Request) -> tuple[int, int, int]:
     """Return who goes first: the earliest input, of it the first layer, of that the first window."""
     copy, _, item = request
     return item // copy.layer.work.windows, copy.layer.rank, item
-
-
-def _add_channel(
-    source: LayerState,
-    layer: LayerState,
-    needed: Integers,
-    cores: tuple[int, ...],
-    sizes: Integers | None,
-    forgotten: Integers,
-    is_stored: bool,
-) -> Channel:
-    """Add a channel to what its producer feeds.
-
-    Args:
-        source, layer: producer and consumer.
-        needed, forgotten: int64, windows of the producer that each window of the consumer needs, and that it lets go:
-            of one input; or of size 1, where they are stored.
-        cores, sizes, is_stored: as of `Channel`.
-    """
-    sizes = np.zeros(source.work.windows, np.int64) if sizes is None else sizes
-    before = np.arange(source.total // source.work.windows, dtype=np.int64)[:, None] * source.work.windows
-    forgettable = np.append(0, (before + forgotten).reshape(-1)).tolist()
-    finished = source.finished
-    channel = Channel(source, layer, needed.tolist(), cores, sizes.tolist(), forgettable, finished, finished, is_stored)
-    source.outputs.append(channel)
-    return channel
-
-
-def _add_lanes(channel: Channel, shares: Mapping[int, Share], first_kept: Integers | None) -> None:
-    """Tell a channel what its cores keep.
-
-    Args:
-        channel: whose producer's windows are sent.
-        shares: of each core of the consumer.
-        first_kept: int64 [windows of the producer], the first window that is kept when each takes its room, see
-            `find_kept_from`; None where room is not limited.
-    """
-    groups: dict[Share, list[int]] = {}
-    for core, share in shares.items():
-        groups.setdefault(share, []).append(core)
-    for share, cores in groups.items():
-        sizes = share.scale(np.array(channel.sizes, np.int64), channel.consumer.work, is_stored=channel.is_stored)
-        least = 0 if first_kept is None else count_most_kept(sizes, first_kept)
-        lane = Lane(sizes.tolist(), np.append(0, np.cumsum(sizes)).tolist(), least)
-        channel.lanes.append((tuple(cores), lane))
 
 
 def _check_size(buffer: Buffer, layer: LayerState, window: int) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from functools import cache, cached_property
 
 from mho.errors import ScheduleError
-from mho.scheduling.bottleneck import bound_transfers
+from mho.scheduling.bottleneck import bound_transfers, count_unit_loads
 from mho.scheduling.chip_schedule import ChipDemand, ChipSchedule
 from mho.scheduling.duplication import Objective
 from mho.scheduling.gantt import BARS, GanttChart
@@ -76,12 +76,16 @@ class SimulatedSchedule(ChipSchedule):
     @cached_property
     def least_value_ps(self) -> int:
         """What that is not below, ps: the time of the bottleneck; the batch without waits, or on the busiest link."""
+        busy_ps = self.timing.bottleneck.busy_ps
         if self.objective is Objective.INTERVAL:
-            return self.timing.bottleneck.busy_ps
+            return busy_ps
         carried = bound_transfers(self.graph, self.plan, self.accelerator)
+        digital = max(count_unit_loads(self.graph, self.plan).values(), default=0)
+        if any(layer.unit is not None for layer in self.graph.layers):  # whose ideal times are not the least
+            return max(carried, digital, (self.batch - 1) * busy_ps)
         if self.batch == 1:
-            return max(self.ideal.makespan_ps, carried)
-        return max(self.ideal.total_ps, carried, self.batch * self.timing.bottleneck.busy_ps)
+            return max(self.ideal.makespan_ps, carried, digital)
+        return max(self.ideal.total_ps, carried, self.batch * busy_ps)
 
 
 def find_schedule(
@@ -127,8 +131,8 @@ def simulate_best(
     """Simulate plans of a network on a chip, over the whole range of crossbars that they may take; return the best.
 
     The best finishes the batch first, which for a batch of one is the latency; for the objective interval it has the
-    least time between inputs of a full pipeline. Where interconnect and buffers are ideal, the plan on all crossbars is
-    taken; elsewhere plans whose bound is no better than what was found are not simulated.
+    least time between inputs of a full pipeline. Where interconnect, buffers and digital units are ideal, the plan on
+    all crossbars is taken; elsewhere plans whose bound is no better than what was found are not simulated.
 
     Args:
         demand: the network, and the chip, which holds it.
@@ -140,7 +144,7 @@ def simulate_best(
         ScheduleError: buffers are too small for each plan: why the last one fails; or nothing fits, or the batch is
             below 1.
     """
-    if demand.accelerator.has_ideal_transfers:
+    if demand.accelerator.has_ideal_transfers and demand.accelerator.digital.is_ideal:
         found = SimulatedSchedule.of(demand.schedule(objective, batch), with_spans=with_spans)
         found.timing.run()
         return found

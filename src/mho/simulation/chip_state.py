@@ -17,6 +17,7 @@ class Cause(StrEnum):
         INPUT: windows that it needs are not finished.
         INTERCONNECT: they are, but have not arrived.
         BUFFER: what it would make has nowhere to go.
+        DIGITAL: the digital unit of its core does other work.
         WRITE: its crossbars are written.
         DONE: it has no work left.
     """
@@ -24,6 +25,7 @@ class Cause(StrEnum):
     INPUT = "input"
     INTERCONNECT = "interconnect"
     BUFFER = "buffer"
+    DIGITAL = "digital"
     WRITE = "write"
     DONE = "done"
 
@@ -289,7 +291,8 @@ class CopyState:
         since_ps: since when it stands still; None while it works.
         cause: why.
         lost_ps: time that it stood still, by cause.
-        busy_ps: time of its windows.
+        busy_ps: time of its windows, waiting for the digital unit aside.
+        begun_ps: when the window at hand began.
         gathered: for each core but its home: that core, and bytes of the sums that go from there to its home.
     """
 
@@ -302,6 +305,7 @@ class CopyState:
     cause: Cause = Cause.INPUT
     lost_ps: dict[Cause, int] = field(default_factory=lambda: dict.fromkeys(Cause, 0))
     busy_ps: int = 0
+    begun_ps: int = 0
 
     def stand_still(self, time_ps: int, cause: Cause) -> None:
         """Begin to stand still, or go on for another cause."""

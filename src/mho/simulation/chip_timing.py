@@ -7,7 +7,11 @@ time, and of their making where times are equal. Transfers that are ready at the
 are known: those of the earliest input first, of it those of the first layer, of that those of the first window. The
 same plan always gives the same times, exact in picoseconds.
 
-With an ideal interconnect and unlimited buffers this is the closed form of `mho.scheduling.asap`.
+A window is done when the digital unit of its copy's home has done its digital work, which does that of one window at a
+time, first come first served.
+
+With an ideal interconnect, unlimited buffers and digital work that takes no time this is the closed form of
+`mho.scheduling.asap`.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ class PlanTiming:
     def steady(self) -> SteadyInterval:
         """The interval, and how it was found."""
         bottleneck = self.bottleneck
-        if self.accelerator.has_ideal_transfers:
+        if self.accelerator.has_ideal_transfers and not any(layer.digital_ps for layer in self.graph.layers):
             return SteadyInterval(float(bottleneck.busy_ps), bottleneck, inputs=0, is_settled=True)
         windows = max(sum(layer.windows for layer in self.graph.layers), 1)
         if 2 * windows > MOST_WINDOWS:  # more than fit a simulation: one input after the other can always be had

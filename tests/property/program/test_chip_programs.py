@@ -30,7 +30,7 @@ from mho.simulation.interpreter import interpret
 from mho.simulation.timing import time_on_chip
 
 RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
-TIME_KEYS = ("windows", "window_ps", "write_ps")
+TIME_KEYS = ("windows", "window_ps", "digital_ps", "write_ps")
 LAYER_KEYS = ("name", "crossbars", "unit", *TIME_KEYS, "stored_needs", "sum_bytes", "tile_sum_bytes")
 NEED_KEYS = ("windows", "forgotten", "bytes")
 
@@ -113,7 +113,7 @@ def damage(program, chooser):
     content = json.loads(json.dumps(encode_schedule(program.schedule)))
     layer = chooser.choice(content["layers"])
     if chooser.integer(0, 3):
-        container, key = chooser.choice(numbers(layer["copies"]))
+        container, key = chooser.choice(numbers(layer["copies"]) or [(layer, "core")])
         container[key] += chooser.choice((-2, -1, 1, 2))
     elif chooser.integer(0, 2):
         kind = chooser.choice(("copies", "waits", "stored_waits"))

@@ -14,6 +14,7 @@ from random_networks import choosers, networks, random_inputs
 from mho.hardware.converters import ColumnDifference
 from mho.hardware.spec import Encoding
 from mho.mapping.adc_resolution import resolvable_rows
+from mho.mapping.digital_layers import may_be_digital, must_be_digital
 from mho.mapping.encoding import count_correction_columns, count_output_columns, stored_range, weight_offset
 from mho.mapping.layer_mapping import MappingModel
 from mho.mapping.windows import PositionGrid
@@ -120,13 +121,24 @@ def count_every_way(layer, bits, accelerator):
     return found
 
 
+def split_options(options):
+    """Return the digital option and those in crossbars; the digital one stands first."""
+    count = sum(mapping.is_digital for mapping in options)
+    assert all(mapping.is_digital for mapping in options[:count])
+    return options[:count], options[count:]
+
+
 WIDTHS = st.builds(BitWidths, st.sampled_from([1, 2, 3, 8]), st.sampled_from([1, 2, 3, 5]))
 
 
 @settings(max_examples=examples(150), **RELAXED)
 @given(layers(), WIDTHS, accelerators())
 def test_options_are_all_that_no_other_way_beats(layer, bits, accelerator):
-    options = list_chip_options(layer, bits, accelerator, MappingModel.BEST)
+    digital, options = split_options(list_chip_options(layer, bits, accelerator, MappingModel.BEST))
+    assert len(digital) == may_be_digital(layer, accelerator)
+    if must_be_digital(layer, accelerator):
+        assert not options
+        return
     costs = [CopyCost.of(mapping, accelerator) for mapping in options]
     found = [(cost.crossbars, cost.work_ps) for cost in costs]
     assert all(a[0] < b[0] and a[1] > b[1] for a, b in pairwise(found))
@@ -145,6 +157,9 @@ def test_every_option_makes_a_program_that_gives_the_integers(network, accelerat
         options = list_chip_options(layer, bits, accelerator, model)
         mappings[layer.name] = chooser.choice(options)
         cost = CopyCost.of(mappings[layer.name], accelerator)
+        if mappings[layer.name].is_digital:
+            assert (cost.crossbars, cost.windows, cost.window_ps) == (0, layer.positions, cost.digital_ps)
+            continue
         part = mappings[layer.name].parts[0]
         assert (cost.crossbars, cost.windows) == (mappings[layer.name].tiles, part.windows)
         assert cost.crossbars == part.counts.tiles
