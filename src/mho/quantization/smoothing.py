@@ -15,11 +15,13 @@ operands rounded to the policy's widths; where that gains little, nothing is cha
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mho.network.graph import Network
@@ -29,7 +31,7 @@ from mho.quantization.channel_scaling import Channels, Consumers, find_consumers
 from mho.quantization.joint_inputs import Inputs
 from mho.quantization.layer_fitting import VectorSampler
 from mho.quantization.modules import MvmModule
-from mho.quantization.network_parts import Streams
+from mho.quantization.network_parts import Streams, samples_that_fit
 from mho.quantization.qat import Step, TrainableNetwork
 from mho.quantization.quantizers import weight_bounds
 from mho.quantization.step_search import Sign, StreamedValues
@@ -42,8 +44,12 @@ _SHARE_FOLDED, _SHARE_INSERTED = 0.9, 0.5
 """Of the squared error of a layer's outputs, what smoothing must at most leave: where constants that are there take it
 in, and where the digital unit has to multiply."""
 
-_SAMPLES, _VECTORS, _OUTPUTS, _VALUES = 64, 1_024, 96, 16_384
+_SAMPLES, _VECTORS, _OUTPUTS, _VALUES = 512, 1_024, 96, 16_384
 """That a choice is made on, at most: samples; vectors and outputs of a layer; values of a tensor."""
+
+_HELD_OUT = 4
+"""One of so many samples has no part in ranges while errors are compared: others may have larger values in any channel,
+and the more alike channels are, the more of these are clipped."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,19 +61,35 @@ class _Candidate:
 
 
 class _Seen:
-    """What is kept of the tensor of a group: each channel's range, and vectors of every layer."""
+    """What is kept of the tensor of a group: each channel's range, and vectors of every layer.
+
+    Attributes:
+        low, high: of the samples that are not held out, and of all, [2, channels].
+        vectors: of each layer.
+    """
 
     def __init__(self, group: Consumers, modules: Mapping[str, MvmModule], samples: int) -> None:
-        self.low, self.high = np.zeros(group.channels), np.zeros(group.channels)
-        self.samplers = {n.name: VectorSampler(modules[n.name], samples, _VECTORS) for n in group.layers}
-        self.vectors: dict[str, list[Tensor]] = {name: [] for name in self.samplers}
+        self.low = np.full((2, group.channels), np.inf)
+        self.high = -self.low
+        self.samples = samples
+        self._samplers = {n.name: VectorSampler(modules[n.name], samples, _VECTORS) for n in group.layers}
+        self.vectors: dict[str, list[Tensor]] = {name: [] for name in self._samplers}
 
     def look(self, layer: str, x: Tensor, first: int) -> None:
         """Take the streamed operand of a layer."""
-        self.vectors[layer].append(self.samplers[layer].take(x, first))
-        axis = x.dim() - (3 if self.samplers[layer].is_conv else 1)
-        low, high = (end.numpy() for end in torch.aminmax(x.movedim(axis, 0).flatten(1), dim=1))
-        self.low, self.high = np.minimum(self.low, low), np.maximum(self.high, high)
+        self.vectors[layer].append(self._samplers[layer].take(x, first))
+        axis = x.dim() - (3 if self._samplers[layer].is_conv else 1)
+        channels = x.movedim(axis, 1).reshape(len(x), x.shape[axis], -1)
+        low, high = (end.numpy() for end in torch.aminmax(channels, dim=2))
+        is_held = _held_out(len(x), first)
+        for place, chosen in enumerate((~is_held, np.full(len(x), True))):
+            self.low[place] = np.minimum(self.low[place], low[chosen].min(0, initial=np.inf))
+            self.high[place] = np.maximum(self.high[place], high[chosen].max(0, initial=-np.inf))
+
+
+def _held_out(count: int, first: int = 0) -> NDArray[np.bool_]:
+    """Return which of `count` samples, the first of them number `first`, are held out."""
+    return np.arange(first, first + count) % _HELD_OUT == _HELD_OUT - 1
 
 
 @torch.no_grad()
@@ -77,7 +99,7 @@ def smooth(network: Network, policy: Policy, inputs: Inputs) -> Network:
     Args:
         network: to be quantized; one in integers counts as what these stand for.
         policy: the widths to come; layers of 16 bits stay as they are.
-        inputs: [N, *S] or [N, *S[1:]], of several inputs together; the first 64 samples are used.
+        inputs: [N, *S] or [N, *S[1:]], of several inputs together; the first 512 samples are used, or as many as fit.
 
     Returns:
         Layers have the names that they had; where nothing is to gain, the network itself.
@@ -89,7 +111,7 @@ def smooth(network: Network, policy: Policy, inputs: Inputs) -> Network:
     trainable = TrainableNetwork(network).eval()
     in_float = smoothed = trainable.to_network()
     groups = [g for g in find_consumers(in_float) if any(policy[n.name].act_bits <= MAX_BITS for n in g.layers)]
-    for group, seen in _observe(trainable, groups, inputs[:_SAMPLES]):
+    for group, seen in _observe(trainable, groups, inputs[: samples_that_fit(trainable, min(_SAMPLES, len(inputs)))]):
         is_unsigned = trainable.is_non_negative(group.layers[0].name)
         choice = _choose(group, seen, trainable.mvm_modules, policy, is_unsigned=is_unsigned)
         if choice is not None:
@@ -120,28 +142,31 @@ def _choose(
 ) -> _Candidate | None:
     """Return the candidate of least error, or None where it gains too little."""
     problems = [
-        _Problem(modules[name], torch.cat(vectors, 2), policy[name], is_unsigned)
+        _Problem(modules[name], torch.cat(vectors, 2), policy[name], is_unsigned, seen.samples)
         for name, vectors in seen.vectors.items()
     ]
-    plain = _Candidate(np.ones(group.channels), None)
     allowed = _SHARE_INSERTED if group.maker is None else _SHARE_FOLDED
+    plain = _Candidate(np.ones(group.channels), None)
     least, best = sum(problem.error(plain) for problem in problems) * allowed, None
     columns = np.max([problem.largest_weights(group.channels) for problem in problems], axis=0)
-    for candidate in _candidates(group, seen, columns):
-        error = sum(problem.error(candidate) for problem in problems)
+    for exponent, is_shifted in itertools.product(_EXPONENTS, (False, True) if group.is_shiftable else (False,)):
+        tried, final = (
+            _candidate(low, high, columns, exponent, is_shifted=is_shifted)
+            for low, high in zip(seen.low, seen.high, strict=True)
+        )
+        error = sum(problem.error(tried) for problem in problems)
         if error < least:
-            least, best = error, candidate
+            least, best = error, final
     return best
 
 
-def _candidates(group: Consumers, seen: _Seen, columns: Channels) -> Iterator[_Candidate]:
-    middle = (seen.low + seen.high) / 2
-    for shift in (None, middle) if group.is_shiftable else (None,):
-        reach = np.maximum(-seen.low, seen.high) if shift is None else (seen.high - seen.low) / 2
-        reach, weights = (np.maximum(one, _LEAST * one.max(initial=0) or 1.0) for one in (reach, columns))
-        for exponent in _EXPONENTS:
-            scale = reach**exponent / weights ** (1 - exponent)
-            yield _Candidate(scale / np.exp(np.log(scale).mean()), shift)
+def _candidate(low: Channels, high: Channels, columns: Channels, exponent: float, *, is_shifted: bool) -> _Candidate:
+    """Return the candidate for channels of that range, and weights of that largest magnitude."""
+    shift = (low + high) / 2 if is_shifted else None
+    reach = (high - low) / 2 if is_shifted else np.maximum(-low, high)
+    reach, weights = (np.maximum(one, _LEAST * one.max() or 1.0) for one in (reach, columns))
+    scale = reach**exponent / weights ** (1 - exponent)
+    return _Candidate(scale / np.exp(np.log(scale).mean()), shift)
 
 
 class _Problem:
@@ -149,21 +174,25 @@ class _Problem:
 
     Args:
         module: with float weights.
-        vectors: [groups, inputs, vectors] of its streamed operand.
+        vectors: [groups, inputs, vectors] of its streamed operand, as many of each sample.
         widths: to round to.
         is_unsigned: whether the operand cannot be negative.
+        samples: that the vectors are of; those held out are what errors are measured on.
     """
 
-    def __init__(self, module: MvmModule, vectors: Tensor, widths: BitWidths, is_unsigned: bool) -> None:
+    def __init__(self, module: MvmModule, vectors: Tensor, widths: BitWidths, is_unsigned: bool, samples: int) -> None:
         assert module.weight is not None
         groups = len(vectors)
         self._widths, self._sign = widths, Sign.NON_NEGATIVE if is_unsigned else Sign.MEASURED
-        self._groups, self._shape = groups, tuple(module.weight.shape)
+        self._groups = groups
         weight = module.weight.detach().reshape(groups, -1, vectors.shape[1])
         self._weight = weight[:, :: max(1, weight.shape[1] // max(1, _OUTPUTS // groups))]
-        self._vectors = vectors[..., :: max(1, vectors.shape[2] // _VECTORS)]
-        wanted = self._weight @ self._vectors
-        self._wanted, self._size = wanted, wanted.var(2).mean().clamp_min(torch.finfo(torch.float32).tiny)
+        is_held = torch.from_numpy(_held_out(samples)).repeat_interleave(vectors.shape[2] // samples)
+        self._fitted, self._held = vectors[..., ~is_held], vectors[..., is_held]
+        if not len(is_held[is_held]):
+            self._held = self._fitted
+        self._wanted = self._weight @ self._held
+        self._size = self._wanted.var(2, correction=0).mean().clamp_min(torch.finfo(torch.float32).tiny)
 
     def largest_weights(self, channels: int) -> Channels:
         """Return the largest magnitude of the weights of each channel, [channels]."""
@@ -173,27 +202,26 @@ class _Problem:
 
     def error(self, candidate: _Candidate) -> float:
         """Return the mean square error of the outputs, but for their means, as a share of their variance."""
-        taps = self._vectors.shape[1] * self._groups // len(candidate.scale)
+        taps = self._held.shape[1] * self._groups // len(candidate.scale)
 
         def column(values: Channels) -> Tensor:
             return torch.from_numpy(values.astype(np.float32)).repeat_interleave(taps).reshape(self._groups, -1, 1)
 
         scale = column(candidate.scale)
-        shift = 0.0 if candidate.shift is None else column(candidate.shift)
-        lost = self._round_weights(scale.mT) @ (self._round(self._vectors, scale, shift)) - self._wanted
+        shift = None if candidate.shift is None else column(candidate.shift)
+        lost = self._round_weights(scale.mT) @ self._round(scale, shift) - self._wanted
         return float((lost - lost.mean(2, keepdim=True)).square().mean() / self._size)
 
-    def _round(self, x: Tensor, scale: Tensor, shift: Tensor | float) -> Tensor:
-        bits, scaled = self._widths.act_bits, (x - shift) / scale
+    def _round(self, scale: Tensor, shift: Tensor | None) -> Tensor:
+        """Return the vectors held out on the grid of the others."""
+        bits, moved = self._widths.act_bits, 0.0 if shift is None else shift
         if bits > MAX_BITS:
-            return x
-        values = scaled.flatten()
-        sign = self._sign if isinstance(shift, float) else Sign.MEASURED
-        ends = torch.stack(values.aminmax())
-        kept = torch.cat((values[:: max(1, len(values) // _VALUES)], ends))
-        grid = StreamedValues(kept).find_grid(bits, sign)
-        codes = (scaled / grid.step).round_().clamp_(-grid.zero_point, (1 << bits) - 1 - grid.zero_point)
-        return codes * grid.step * scale + shift
+            return self._held
+        values = ((self._fitted - moved) / scale).flatten()
+        kept = torch.cat((values[:: max(1, len(values) // _VALUES)], torch.stack(values.aminmax())))
+        grid = StreamedValues(kept).find_grid(bits, self._sign if shift is None else Sign.MEASURED)
+        codes = ((self._held - moved) / scale / grid.step).round_()
+        return codes.clamp_(-grid.zero_point, (1 << bits) - 1 - grid.zero_point) * grid.step * scale + moved
 
     def _round_weights(self, scale: Tensor) -> Tensor:
         scaled = self._weight * scale
