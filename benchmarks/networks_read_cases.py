@@ -309,6 +309,7 @@ _LAYERS = [
     _layer("max_pool3d", lambda: nn.Sequential(nn.Conv3d(2, 4, 1), nn.MaxPool3d(2)), (1, 2, 4, 4, 4)),
     _layer("lp_pool", lambda: nn.Sequential(nn.Conv2d(8, 4, 1), nn.LPPool2d(2, 2)), _IMAGE),
     _layer("unfold", lambda: nn.Sequential(nn.Conv2d(8, 4, 1), nn.Unfold(3)), _IMAGE),
+    _layer("fold", lambda: nn.Sequential(nn.Linear(16, 16), nn.Fold((5, 5), 2)), (1, 12, 16)),
     _function("cumsum", lambda x: x.cumsum(1)),
     _function("einsum", lambda x: torch.einsum("bij,bkj->bik", x, x)),
     _function("topk", lambda x: x.topk(3).values),

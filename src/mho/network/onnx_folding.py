@@ -20,31 +20,32 @@ if TYPE_CHECKING:
 
 _MAX_SIZES = 64
 """Elements of an operand that may hold sizes or axes."""
-_MAX_SLOW_ELEMENTS = 1 << 20
+_MAX_SLOW_ELEMENTS = 1 << 18
 _MAX_PRODUCTS = 1 << 32
 """Of one product of matrices of constants."""
 _SLOW = ("Erf",)
 """What the reference implementation computes element by element."""
 
 _SIZED_NAMES = """
-    Abs Add And Cast CastLike Ceil Clip Concat Constant ConstantOfShape Cos Div Equal Erf Exp Expand Flatten Floor
-    Gather Greater GreaterOrEqual Identity Less LessOrEqual Log Max Mean Min Mod Mul Neg Not Or Pad Pow Range
-    Reciprocal ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum Relu Reshape Round Shape Sigmoid Sign Sin
-    Size Slice Split Sqrt Squeeze Sub Sum Tanh Tile Transpose Trilu Unsqueeze Where Xor
+    Abs Add And Cast CastLike Ceil Clip Concat Constant ConstantOfShape Cos CumSum Div Equal Erf Exp Expand
+    Flatten Floor Gather Greater GreaterOrEqual Identity IsInf IsNaN Less LessOrEqual Log LogSoftmax Max Mean Min
+    Mod Mul Neg Not Or Pad Pow Range Reciprocal ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum Relu Reshape
+    Round Shape Sigmoid Sign Sin Size Slice Softmax Split Sqrt Squeeze Sub Sum Tan Tanh Tile Transpose Trilu
+    Unsqueeze Where Xor
 """
 SIZED = frozenset(_SIZED_NAMES.split())
 """Operations that NumPy computes as a whole, and whose results are as large as `_result_size` says."""
 
 _NEVER_NAMES = """
-    Bernoulli ConcatFromSequence DequantizeLinear Dropout DynamicQuantizeLinear GatherElements GatherND If
-    ImageDecoder Loop Multinomial Optional OptionalGetElement OptionalHasElement QuantizeLinear RandomNormal
-    RandomNormalLike RandomUniform RandomUniformLike RegexFullMatch Scan ScatterElements ScatterND SequenceAt
-    SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SequenceMap SplitToSequence StringConcat
-    StringNormalizer StringSplit TfIdfVectorizer
+    Attention Bernoulli ConcatFromSequence DequantizeLinear Dropout DynamicQuantizeLinear Einsum GatherElements
+    GatherND If ImageDecoder Loop Multinomial Optional OptionalGetElement OptionalHasElement QuantizeLinear
+    RandomNormal RandomNormalLike RandomUniform RandomUniformLike RegexFullMatch Scan ScatterElements ScatterND
+    SequenceAt SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SequenceMap SplitToSequence
+    StringConcat StringNormalizer StringSplit TfIdfVectorizer
 """
 _NEVER = frozenset(_NEVER_NAMES.split())
-"""Operations that draw random numbers, hold graphs, texts or sequences, have scales that the reader keeps, or are
-picked element by element, which converters do as a whole."""
+"""Operations that draw random numbers, hold graphs, texts or sequences, have scales that the reader keeps, or that
+converters compose of others that are folded: element by element, or by sums without bounds, they would take long."""
 
 
 def is_foldable(node: OnnxNode) -> bool:
@@ -200,10 +201,15 @@ def _inferred_size(model: onnx.ModelProto, operands: Sequence[NDArray[Any] | Non
 
 def _check_work(node: OnnxNode, operands: Sequence[NDArray[Any] | None], elements: int) -> None:
     """Refuse what would take minutes. Raises `Unsupported`."""
+    taps = math.prod(node.integers("kernel_shape") or ())
+    if len(operands) > 1 and operands[1] is not None:
+        if node.op_type in ("MatMul", "Gemm"):
+            taps = max(x.shape[-1] if x is not None and x.ndim else 1 for x in operands[:2])
+        elif "Conv" in node.op_type:
+            taps = math.prod(operands[1].shape[1:])
+    if elements * taps > _MAX_PRODUCTS:
+        raise Unsupported(f"takes {elements * taps} products of constants")
     if node.op_type in ("MatMul", "Gemm"):
-        products = elements * max(x.shape[-1] if x is not None and x.ndim else 1 for x in operands[:2])
-        if products > _MAX_PRODUCTS:
-            raise Unsupported(f"takes {products} products of constants")
         return
     numbers = max(elements, *(x.size for x in operands if x is not None))
     if (node.op_type in _SLOW or node.op_type not in SIZED) and numbers > _MAX_SLOW_ELEMENTS:

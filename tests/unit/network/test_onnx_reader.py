@@ -11,7 +11,7 @@ from network_checks import verify_network
 from onnx import TensorProto, helper
 from onnx_models import model, node
 
-from mho.errors import InputFileError, MhoError, UnsupportedOperationError
+from mho.errors import InputFileError, MemoryBudgetError, MhoError, UnsupportedOperationError
 from mho.network.graph import Network
 from mho.network.loading import load_network
 from mho.network.naming import plain_node_name
@@ -336,3 +336,19 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
 def test_a_tensor_that_nothing_makes_is_refused() -> None:
     with pytest.raises(InputFileError, match="nothing makes tensor 'ghost'"):
         read_onnx(model(node("Add", "x ghost"), {"x": (1, 4)}))
+
+
+@pytest.mark.parametrize(
+    ("made", "shapes"),
+    [
+        (node("MatMul", "a b", "m"), {"a": (1 << 11, 1 << 11), "b": (1 << 11, 1 << 11)}),
+        (node("Conv", "a b", "m", pads=[600] * 4), {"a": (1, 1, 500, 500), "b": (1, 1, 500, 500)}),
+        (node("MaxPool", "a", "m", kernel_shape=[500, 500], pads=[400] * 4), {"a": (1, 1, 500, 500)}),
+        (node("Einsum", "a b b b", "m", equation="a,b,c,d->abcd"), {"a": (1 << 12,), "b": (1 << 12,)}),
+    ],
+)
+def test_constants_that_would_take_minutes_are_refused_at_once(made: onnx.NodeProto, shapes: dict) -> None:
+    held = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    nodes = [made, node("ReduceMax", "m", "s", keepdims=0), node("Add", "x s")]
+    with pytest.raises((UnsupportedOperationError, MemoryBudgetError)):
+        read(nodes, {"x": (1, 2)}, held)
