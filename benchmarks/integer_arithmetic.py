@@ -1,10 +1,10 @@
 """Accuracy and time of networks on digital units of integers alone, against the same integers of layers with floats.
 
-    python benchmarks/integer_arithmetic.py RUN_FOLDER ... [--bits 8/8 4/4] [--digital-bits 16 8] [--images 1000]
+    python benchmarks/integer_arithmetic.py RUN_FOLDER ... [--bits 8/8 4/4] [--digital-bits 16 8] [--images 1000] [--rounds 3]
 
 Each folder is one of `mho run`, whose float network is calibrated anew to the bits, and evaluated on test data by the
 executor: with a digital unit in float32, and with integers of so many bits between layers. Programs are those of one
-crossbar of `pelke2026-4bit`; accuracies do not depend on it. Times are those of the executor, the best of three.
+crossbar of `pelke2026-4bit`; accuracies do not depend on it. Times are those of the executor, the best of its rounds.
 """
 
 from __future__ import annotations
@@ -46,13 +46,14 @@ def main() -> None:
     parser.add_argument("--digital-bits", nargs="+", type=int, default=[16, 8])
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--calibration", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     torch.set_num_threads(1)
     for folder in options.runs:
         network, calibration, test = read_run(folder, options.calibration, options.images)
         for bits in options.bits:
             quantized = mho.quantize(network, bits, calibration)
-            rows = measure(quantized, calibration, test, options.digital_bits)
+            rows = measure(quantized, calibration, test, options.digital_bits, options.rounds)
             report(f"{folder.name} at {bits}, {len(test):,} images", rows)
 
 
@@ -65,7 +66,9 @@ def read_run(folder: Path, calibration: int, images: int) -> tuple[Network, np.n
     return network, samples, dataset.test.spread(min(images, len(dataset.test)))
 
 
-def measure(quantized: Network, calibration: np.ndarray, test: Split, digital_bits: list[int]) -> list[Row]:
+def measure(
+    quantized: Network, calibration: np.ndarray, test: Split, digital_bits: list[int], rounds: int
+) -> list[Row]:
     inputs, labels = test.inputs(slice(None)), test.labels
     rows, first = [], None
     for name, bits in (("float32", 0), *((f"integer, {bits} bits", bits) for bits in digital_bits)):
@@ -73,7 +76,7 @@ def measure(quantized: Network, calibration: np.ndarray, test: Split, digital_bi
         hardware = mho.accelerator(ACCELERATOR, arithmetic="integer" if bits else "float32")
         executor = Executor(compile_network(network, hardware))
         taken = []
-        for _ in range(3):
+        for _ in range(rounds):
             start = time.perf_counter()
             (logits,) = executor.run(inputs).values()
             taken.append(time.perf_counter() - start)

@@ -9,6 +9,8 @@ from mho.bit_search.qat_evaluator import QatEvaluator
 from mho.cli.main import main
 from mho.errors import MhoError
 from mho.policy import Policy
+from mho.program.container import read_program
+from mho.program.program import BufferKind
 from mho.report.result import read_result
 
 QUICK = (
@@ -100,6 +102,19 @@ def test_a_given_policy_is_trained_compiled_and_simulated_without_a_search(confi
     code, text = execute(config, directory, capsys, "--policy", str(file))
     assert code == 2
     assert re.search(r"search\.policy: layers without bit widths: ", text)
+
+
+def test_a_digital_unit_without_floats_gets_networks_and_programs_of_integers_alone(
+    config, directory, capsys, tmp_path
+):
+    layers = Policy.load(directory / "stages" / "found" / "policy.json").layers
+    file = tmp_path / "policy.json"
+    file.write_text(json.dumps(Policy.uniform(layers, "4/6").to_json()))
+    code, text = execute(config, directory, capsys, "--policy", str(file), "--arithmetic", "integer")
+    assert (code, "5 of 5 checks passed" in text) == (0, True)
+    program = read_program(directory / "stages" / "program" / "program.mho")
+    floats = {name for name, buffer in program.buffers.items() if buffer.kind is BufferKind.FLOAT}
+    assert floats == {*program.inputs, *program.outputs}
 
 
 @pytest.mark.parametrize("evaluated", [0, 2])

@@ -37,6 +37,20 @@ def test_float_file_to_program(folder, capsys):
     assert main(["simulate", "p.mho", "--inputs", "x.npz"]) == 0
 
 
+def test_float_file_to_a_program_of_integers_alone(folder, capsys):
+    samples = ["--activation-samples", "x.npz", "-o", "integers.onnx"]
+    assert main(["quantize", "float.onnx", "--arithmetic", "integer", *samples]) == 0
+    compiling = ["--accelerator", "pelke2026-4bit", "--arithmetic", "integer", "-o", "integers.mho"]
+    assert main(["compile", "integers.onnx", *compiling]) == 0
+    assert main(["simulate", "integers.mho", "--inputs", "x.npz"]) == 0
+    # A file of quantized layers gets what is missing, and is refused before.
+    main(["quantize", "float.onnx", "--activation-samples", "x.npz", "-o", "layers.onnx"])
+    assert "--arithmetic integer" in fails(capsys, "compile", "layers.onnx", *compiling)
+    assert main(["quantize", "layers.onnx", "--arithmetic", "integer", "--digital-bits", "8", *samples]) == 0
+    assert main(["compile", "integers.onnx", *compiling]) == 0
+    assert "beside it" in fails(capsys, "quantize", "float.onnx", "--digital-bits", "8", *samples)
+
+
 def test_costing_a_quantized_file_uses_its_own_widths(folder, capsys):
     main(["quantize", "float.onnx", "--activation-samples", "x.npz", "--bits", "4/5", "-o", "q.onnx"])
     capsys.readouterr()
