@@ -1,6 +1,7 @@
 """Accuracy and time of networks on digital units of integers alone, against the same integers of layers with floats.
 
-    python benchmarks/integer_arithmetic.py RUN_FOLDER ... [--bits 8/8 4/4] [--digital-bits 16 8] [--images 1000] [--rounds 3]
+    python benchmarks/integer_arithmetic.py RUN_FOLDER ... [--bits 8/8 4/4] [--digital-bits 16 8]
+        [--images 1000] [--rounds 3]
 
 Each folder is one of `mho run`, whose float network is calibrated anew to the bits, and evaluated on test data by the
 executor: with a digital unit in float32, and with integers of so many bits between layers. Programs are those of one

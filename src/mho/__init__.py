@@ -38,6 +38,7 @@ _HOMES = {
     "search_config": "mho.api.runs",
     "mix": "mho.api.runs",
     "study": "mho.api.runs",
+    "digital_work": "mho.api.programs",
     "timing": "mho.api.programs",
     "count_zero_slices": "mho.api.programs",
     "emit": "mho.api.targets",
@@ -97,6 +98,7 @@ if TYPE_CHECKING:
     from mho.api.programs import compile as compile
     from mho.api.programs import compile_schedule as compile_schedule
     from mho.api.programs import count_zero_slices as count_zero_slices
+    from mho.api.programs import digital_work as digital_work
     from mho.api.programs import simulate as simulate
     from mho.api.programs import timing as timing
     from mho.api.runs import compare_runs as compare_runs

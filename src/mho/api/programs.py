@@ -33,6 +33,7 @@ from mho.network.graph import Network
 if TYPE_CHECKING:
     from mho.api.arguments import Inputs
     from mho.array.conductances import Conditions
+    from mho.program.digital_work import DigitalWork
     from mho.program.program import Program
     from mho.scheduling.schedule import Schedule
     from mho.simulation.adc_ranges import AdcRanges
@@ -125,6 +126,21 @@ def compile_schedule(quantized: Network, schedule: Schedule) -> Program:
         kind = type(schedule).__name__
         raise MhoError(f"a {kind} is no schedule", where="mho.compile_schedule", expected="what mho.schedule makes")
     return compile_schedule(quantized, schedule)
+
+
+@check_arguments()
+def digital_work(program: Program | str | Path) -> DigitalWork:
+    """Count what a program's digital unit computes between layers for one sample, in float32 or on integers.
+
+    Its energy follows where the accelerator specifies it (`energy.float_multiply_pj`, `energy.integer_add_pj`, ...),
+    its time where `digital.operation_latency_us` is a number.
+
+    Args:
+        program: or its file.
+    """
+    from mho.program.digital_work import count_digital_work
+
+    return count_digital_work(as_program(program))
 
 
 @check_arguments()

@@ -13,6 +13,7 @@ import typer
 from rich import box
 from rich.table import Table
 
+import mho
 from mho.cli.arguments import (
     Format,
     FormatOption,
@@ -140,9 +141,13 @@ def _inspect_program(path: Path, output_format: Format) -> None:
     from mho.program.container import read_program
     from mho.program.disassembly import summarize
 
-    summary = summarize(read_program(path))
+    program = read_program(path)
+    summary, work = summarize(program), mho.digital_work(program)
     if output_format is Format.JSON:
-        echo(json.dumps(_program_document(summary), indent=2))
+        totals = {"float32": asdict(work.float_total), "integer": asdict(work.integer_total)}
+        energy_pj = None if work.energy_pj is None else float(work.energy_pj)
+        between = {"operations": totals, "energy_pj": energy_pj}
+        echo(json.dumps({**_program_document(summary), "between_layers": between}, indent=2))
         return
     console = wide_console()
     size = f"{summary.instructions:,} instructions, {summary.constants_bytes / 1e6:,.1f} MB of constants"
@@ -161,6 +166,8 @@ def _inspect_program(path: Path, output_format: Format) -> None:
     _print_table(console, titles, rows, names=2)
     console.print(_tell_work(summary), soft_wrap=True)
     _print_counts(console, summary.digital)
+    for line in work.lines:
+        console.print(Text(f"         {line}", style="dim"))
 
 
 def _tell_work(summary: ProgramSummary) -> str:

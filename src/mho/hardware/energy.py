@@ -72,6 +72,18 @@ class Energy(_UnitValues):
         "array.pulse_error is not 0.",
     )
     operation_pj: UnitEnergy = Field(default=None, description="One addition or multiply-add of the digital unit, pJ.")
+    float_multiply_pj: UnitEnergy = Field(
+        default=None, description="One multiplication of the digital unit between layers in float32, pJ."
+    )
+    float_add_pj: UnitEnergy = Field(
+        default=None, description="One addition or comparison of the digital unit between layers in float32, pJ."
+    )
+    integer_multiply_pj: UnitEnergy = Field(
+        default=None, description="One multiplication of the digital unit between layers by 32-bit integers, pJ."
+    )
+    integer_add_pj: UnitEnergy = Field(
+        default=None, description="One addition or comparison of the digital unit between layers of integers, pJ."
+    )
     buffer_pj_per_byte: UnitEnergy = Field(
         default=None, description="Reading or writing one byte of a core's buffers, pJ."
     )

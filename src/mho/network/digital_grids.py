@@ -131,7 +131,7 @@ def _wanted(node: Node, number: int, grids: Mapping[str, CentredGrid]) -> Centre
         return None if grid.is_binary else CentredGrid.of(grid)
     if node.op == "fake_quantize":
         return CentredGrid.of(quantizer_grid(node.attributes))
-    if not passes_grid(node):
+    if not passes_grid(node) or (node.op == "where" and number == 2):
         return None
     made = grids.get(node.output)
     return made.clipped(node) if made is not None and node.op in CLIPS else made

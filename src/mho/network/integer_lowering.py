@@ -119,13 +119,15 @@ class Lowering:
         """Return the integers of a tensor and their grid: the given one, or whichever it lies on."""
         if grid is not None:
             return self.take(name, grid), grid
+        if name not in self._made:
+            raise self.unsupported(name, "a constant, or an input that has no quantizer, as an operand")
         return self._made[name]
 
     def take(self, name: str, grid: CentredGrid) -> str:
         """Return the name of a tensor's integers on a grid, which are rescaled where they lie on another."""
         if name in self._inputs and name not in self._made:
             return self._quantize_input(name, grid)
-        held, own = self._made[name]
+        held, own = self.find(name)
         return held if grid.holds(own) else self.rescale(held, own, grid)
 
     def rescale(self, name: str, own: CentredGrid, grid: CentredGrid) -> str:

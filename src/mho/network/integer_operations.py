@@ -184,6 +184,8 @@ def _on_one_grid(lowering: Lowering, node: Node) -> None:
         for name in operands
     )
     rest = node.inputs[len(operands) :]
+    if not all(lowering.is_constant(name) for name in rest):
+        raise lowering.unsupported(node.name, f"{node.op} by a tensor that is computed")
     for name in rest:
         lowering.constants[name] = lowering.source.constants[name]
     attributes = dict(node.attributes)

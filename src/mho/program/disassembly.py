@@ -31,7 +31,7 @@ from mho.program.instructions import (
     WriteTile,
 )
 from mho.program.layer_content import LayerContent, collect_layers
-from mho.program.program import Program, walk
+from mho.program.program import BufferKind, Program, walk
 from mho.program.schedule import LayerSchedule, Schedule
 from mho.program.turn_work import list_layer_tiles
 from mho.program.turns import TurnSchedule
@@ -169,7 +169,8 @@ def _lines(program: Program) -> Iterator[str]:
         for name in names:
             yield f"{title} {name} {list(program.buffers[name].shape)}"
     for name, buffer in program.buffers.items():
-        yield f"buffer {name}: {buffer.kind.value} {list(buffer.shape)}"
+        limits = f", {buffer.low}..{buffer.high} of {buffer.scale:.9g}" if buffer.kind is BufferKind.INTEGERS else ""
+        yield f"buffer {name}: {buffer.kind.value} {list(buffer.shape)}{limits}"
     for name, array in program.constants.items():
         yield f"constant {name}: {array.dtype.name} {list(array.shape)}"
     for key, value in program.metadata.items():

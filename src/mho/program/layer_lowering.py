@@ -254,6 +254,10 @@ def _lower_last_step(context: LayerContext, network: Network, sums: str, stored_
     if not isinstance(geometry, MatmulGeometry):
         weights = network.constants[context.node.inputs[1]].reshape(*zero_points.shape, -1)
         correction = correction - k * weights.sum(axis=-1, dtype=np.int64)
+    bias, scaling = "", context.quantization.output
+    if len(context.node.inputs) > 2 and scaling is None:
+        values = network.constants[context.node.inputs[2]].astype(np.float32, copy=False)
+        bias = context.constant("bias", values.reshape(correction.shape))
     factors = ""
     if context.layout.has_sums:
         factors = context.constant("sum_factors", -zero_points - context.weight_offset)
@@ -267,7 +271,7 @@ def _lower_last_step(context: LayerContext, network: Network, sums: str, stored_
         "stored_factor": -k if stored_sums else 0,
     }
     quantization = context.quantization
-    if (scaling := quantization.output) is not None:
+    if scaling is not None:
         channels = zero_points.shape
         multiplier, offset = (
             np.ascontiguousarray(np.broadcast_to(one.reshape(channels if one.ndim else (1, 1)), channels))
@@ -281,8 +285,4 @@ def _lower_last_step(context: LayerContext, network: Network, sums: str, stored_
     multipliers = np.broadcast_to(
         multipliers.reshape(zero_points.shape if multipliers.ndim else (1, 1)), correction.shape
     )
-    bias = ""
-    if len(context.node.inputs) > 2:
-        values = network.constants[context.node.inputs[2]].astype(np.float32, copy=False)
-        bias = context.constant("bias", values.reshape(correction.shape))
     return Dequantize(**total, multiplier=context.constant("multiplier", np.ascontiguousarray(multipliers)), bias=bias)

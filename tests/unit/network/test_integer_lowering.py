@@ -73,3 +73,14 @@ def test_a_float_network_and_impossible_bits_are_refused() -> None:
     quantized, inputs = _quantized(network)
     with pytest.raises(MhoError, match="8 to 16"):
         assign_digital_grids(quantized, inputs, bits=17)
+
+
+def test_a_choice_by_a_computed_mask_is_named() -> None:
+    builder = NetworkBuilder((1, 4, 6))
+    builder.linear(6, name="first")
+    mask = builder.add("less", "input", name="smaller")
+    builder.add("where", "first_out", mask, at="input", name="choice")
+    builder.linear(6, name="second")
+    quantized, inputs = _quantized(builder.build())
+    with pytest.raises(UnsupportedOperationError, match=r"smaller.*has no integer form"):
+        lower_to_integers(assign_digital_grids(quantized, inputs))
