@@ -153,9 +153,9 @@ def timing(program: Program | str | Path, *, batch: int | None = None) -> Progra
             inputs of a batch share the writes of weights, and the program has it.
 
     Returns:
-        By `Program.regime`: for "weight-stationary" a `mho.simulation.plan_timing.PlanTiming`, simulated with
-        interconnect and buffers; for "time-multiplexed" a `mho.simulation.reloaded_timing.ReloadedTiming`, of a batch;
-        for "one-crossbar" a `mho.simulation.timing.ProgramTiming`. All have `latency_ps` and `writes`.
+        Where tiles stay and layers overlap, a `mho.simulation.plan_timing.PlanTiming`, simulated with interconnect and
+        buffers; where tiles take turns in crossbars, a `mho.simulation.reloaded_timing.ReloadedTiming`, of a batch; on
+        one crossbar, a `mho.simulation.timing.ProgramTiming`. All have `latency_ps` and `writes`.
 
     Raises:
         InputFileError, ProgramError: the file is not a sound program; a batch that it does not have.

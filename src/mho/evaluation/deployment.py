@@ -321,7 +321,7 @@ class ChipDeployment(Deployment):
 
 def _list_layer(schedule: ChipSchedule, name: str) -> DeployedLayer:
     work, copies = schedule.graph[name], schedule.copies[name]
-    time_ps = work.write_ps + -(-work.windows // copies) * work.window_ps
+    time_ps = work.write_ps + -(-work.windows // copies) * work.busy_ps
     return DeployedLayer(work.mapping, copies, work.crossbars * schedule.count_written_copies(name), time_ps)
 
 

@@ -93,7 +93,7 @@ class ScheduledLayer(FrozenModel):
             first_crossbars=tuple(place.crossbars[0] for place in places if place.crossbars),
             cores=len({core for place in places for core in place.cores}),
             windows=work.windows,
-            window_us=to_microseconds(work.window_ps),
+            window_us=to_microseconds(work.busy_ps),
             write_us=to_microseconds(work.write_ps),
             busy=busy / whole if whole else 0,
             lost=None if activity is None else share_losses(activity.lost_ps, whole),

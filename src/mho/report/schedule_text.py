@@ -126,7 +126,7 @@ def _print_pipeline(console: Console, document: ScheduleDocument, figures: Pipel
     line.append(f"   {document.minimal_crossbars:,} hold each layer once")
     console.print(line.append(f"   {format_share(used)} of the time of all crossbars in use"), soft_wrap=True)
     latency, interval = document.latency_us, document.interval_us
-    is_ideal = document.accelerator.has_ideal_transfers or document.simulated is None
+    is_ideal = _is_closed(document) or document.simulated is None
     line = Text.assemble("latency ", (format_time(latency), "bold"), _name_ideal(document))
     line.append(f"   bound {_compare_bound(document.bound_us, latency)}")
     if is_ideal:
@@ -143,7 +143,7 @@ def _print_pipeline(console: Console, document: ScheduleDocument, figures: Pipel
     console.print(line, soft_wrap=True)
     if not is_ideal:
         console.print(
-            f"{_IDEAL}: latency {format_time(figures.ideal_latency_us)}, interval "
+            f"{_tell_ideal(document)}: latency {format_time(figures.ideal_latency_us)}, interval "
             f"{format_time(figures.ideal_interval_us)}, {_compare_other_schedules(figures)}",
             soft_wrap=True,
         )
@@ -153,8 +153,18 @@ def _print_pipeline(console: Console, document: ScheduleDocument, figures: Pipel
 
 def _name_ideal(document: ScheduleDocument) -> str:
     """Return what figures that were not simulated assume, where the accelerator is not so."""
-    is_theirs = document.accelerator.has_ideal_transfers or document.simulated is not None
-    return "" if is_theirs else f" {_IDEAL}"
+    is_theirs = _is_closed(document) or document.simulated is not None
+    return "" if is_theirs else f" {_tell_ideal(document)}"
+
+
+def _is_closed(document: ScheduleDocument) -> bool:
+    """Tell whether the closed form is exact on the accelerator."""
+    return document.accelerator.has_ideal_transfers and document.accelerator.digital.is_ideal
+
+
+def _tell_ideal(document: ScheduleDocument) -> str:
+    """Return what the closed form assumes."""
+    return _IDEAL if document.accelerator.digital.is_ideal else f"{_IDEAL}, no wait for digital units"
 
 
 def _compare_other_schedules(figures: PipelineFigures) -> str:

@@ -313,7 +313,8 @@ class ChipDemand:
     def _describe(self, chosen: ChosenOptions, plans: Iterable[ChipPlan], batch: int) -> Iterator[ChipSchedule]:
         """Yield the schedules of plans of the same options and copies."""
         graph, copies = chosen.graph, chosen.duplication.copies
-        ideal, stepwise = (time(graph, copies, batch=batch) for time in (time_asap, time_layer_by_layer))
+        ideal = time_asap(graph, copies, batch=batch)
+        stepwise = time_layer_by_layer(run_alone(graph), copies, batch=batch)
         for plan in plans:
             yield ChipSchedule(
                 accelerator=self.accelerator,

@@ -94,6 +94,11 @@ class LayerWork:
         return self.window_ps - self.digital_ps if self.unit is None else 0
 
     @property
+    def busy_ps(self) -> int:
+        """Time of a window that waits for nothing, ps."""
+        return self.window_ps if self.unit is None else self.digital_ps
+
+    @property
     def work_ps(self) -> int:
         """Time of all windows on one copy, ps."""
         return self.windows * self.window_ps
