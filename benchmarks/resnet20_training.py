@@ -1,0 +1,166 @@
+"""What trainings of ResNet-20 on CIFAR-10 win back: one policy by a recipe, or all policies at once.
+
+    python benchmarks/resnet20_training.py recipe --data CIFAR10 --weights WEIGHTS --bits 4/4 --effort good \\
+        --steps 359 --rate 0.01 --distillation 1 --fixed-norms 1
+    python benchmarks/resnet20_training.py shared --data CIFAR10 --weights WEIGHTS --steps 200 --batch-size 64 \\
+        --rate 0.005 --distillation 0.5
+
+`recipe`: uniform widths, first and last layer 8/8, calibrated by an effort and trained from there (--steps 0: not at
+all). Accuracy on all test images, what is lost to the float network with its 95 % interval, paired over images, mean
+cross entropy, and the mean Kullback-Leibler divergence from the float network's answers.
+
+`shared`: one training for all policies (`mho.quantization.shared_widths`). For policies of the recorded log of short
+trainings (`benchmarks/data`) whose accuracy there is above 86 %: the loss of each by calibration alone, from the float
+weights and from the shared ones, on 500 validation images; how much larger it is in the median than at 8/8, and its
+rank correlation with the recorded losses. WEIGHTS were trained elsewhere, on these images too, so losses rise by any
+training on others: compare what stands over 8/8.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+import mho
+from mho.data import DataSpec, load_dataset
+from mho.data.dataset import Dataset, Split
+from mho.evaluation.significance import rank_correlation
+from mho.models.build import build_model
+from mho.models.weights import load_weights
+from mho.network.graph import Network
+from mho.network.torch_reader import read_torch
+from mho.policy import UNIFORM_REFERENCE, BitWidths, Policy
+from mho.quantization.allocator import keep_freed_memory
+from mho.quantization.calibration import calibrate
+from mho.quantization.qat import TrainableNetwork
+from mho.quantization.reconstruction import reconstruct
+from mho.quantization.shared_widths import SharedWidths, train_shared
+from mho.quantization.training import evaluate, train
+from mho.quantization.training_options import TrainingOptions
+from mho.seeds import derive_seed
+
+SHAPE, LOG = (3, 32, 32), Path(__file__).parent / "data" / "search_resnet20.jsonl.gz"
+POLICIES, JUDGED, LEAST_ACCURACY, CALIBRATED_ON = 40, 500, 0.86, 512
+EVERY = tuple(BitWidths(weight, act) for weight in range(2, 9) for act in range(2, 9))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--bits", type=BitWidths.parse, default=BitWidths(4, 4))
+    parser.add_argument("--effort", default="fast", choices=("fast", "good", "best"))
+    parser.add_argument("--steps", type=int, default=359)
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--rate", type=float, default=0.005)
+    parser.add_argument("--distillation", type=float, default=0.0)
+    parser.add_argument("--fixed-norms", type=float, default=0.0)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    try:
+        spec = DataSpec(name="cifar10", root=options.data, calibration=2000, validation=2000)
+        data = load_dataset(spec, np.random.default_rng(derive_seed(1, "splits")))
+        model = build_model("resnet20", 10, SHAPE, torch.Generator().manual_seed(0))
+        load_weights(model, options.weights)
+        PARTS[options.part](read_torch(model, (1, *SHAPE)), data, options)
+    except mho.MhoError as error:
+        sys.exit(f"error: {error}")
+
+
+def training(options: argparse.Namespace) -> TrainingOptions:
+    return TrainingOptions(
+        steps=options.steps, batch_size=options.batch_size, learning_rate=options.rate, augmentation="flip-crop",
+        distillation=options.distillation, fixed_norm_share=options.fixed_norms,
+    )  # fmt: skip
+
+
+def samples_of(data: Dataset) -> Tensor:
+    return torch.from_numpy(data.calibration.spread(CALIBRATED_ON).inputs(slice(None)))
+
+
+# ---- one policy
+
+
+def run_recipe(network: Network, data: Dataset, options: argparse.Namespace) -> None:
+    module, generator = TrainableNetwork(network), torch.Generator().manual_seed(options.seed)
+    labels, wanted = torch.from_numpy(np.array(data.test.labels)), answers(module, data.test)
+    calibrate(module, samples_of(data))
+    ends = dict.fromkeys((network.layer_names[0], network.layer_names[-1]), UNIFORM_REFERENCE)
+    module.set_policy(Policy({name: ends.get(name, options.bits) for name in network.layer_names}))
+    if options.effort != "fast":
+        reconstruct(module, samples_of(data), options.effort, seed=options.seed)
+    start = time.process_time()
+    if options.steps:
+        teacher = network if options.distillation else None
+        train(module, data.train, training(options), generator, teacher=teacher)
+    seconds, found = time.process_time() - start, answers(module, data.test)
+    right, before = ((one.argmax(1) == labels).double() for one in (found, wanted))
+    lost = 100 * (before - right)
+    band = 1.96 * float(lost.std()) / len(labels) ** 0.5
+    logs = [functional.log_softmax(one, 1) for one in (found, wanted)]
+    divergence = functional.kl_div(*logs, log_target=True, reduction="batchmean")
+    print(
+        f"{options.bits}: {100 * float(right.mean()):.2f} %, lost {float(lost.mean()):.2f} +- {band:.2f} points, "
+        f"loss {float(functional.cross_entropy(found, labels)):.4f}, divergence {float(divergence):.4f}, "
+        f"{seconds:.0f} s of training"
+    )
+
+
+def answers(module: TrainableNetwork, split: Split) -> Tensor:
+    kept: list[Tensor] = []
+    evaluate(module, split, on_batch=lambda logits, _: kept.append(logits))
+    return torch.cat(kept)
+
+
+# ---- all policies
+
+
+def run_shared(network: Network, data: Dataset, options: argparse.Namespace) -> None:
+    with gzip.open(LOG, "rt") as file:
+        records = [json.loads(line) for line in file][2:]  # its head, and uniform 8/8
+    records = [one for one in records if one["status"] == "ok" and one["accuracy"] > LEAST_ACCURACY]
+    records = records[:: max(1, len(records) // POLICIES)][:POLICIES]
+    policies, recorded = (
+        [Policy.from_json(one["policy"], where="log") for one in records],
+        [one["score"] for one in records],
+    )
+    module, judged = TrainableNetwork(network), data.validation.take(slice(0, JUDGED))
+
+    def score(title: str) -> None:
+        losses = []
+        for policy in (Policy.uniform(network.layer_names, UNIFORM_REFERENCE), *policies):
+            module.set_policy(policy)
+            losses.append(evaluate(module, judged).loss)
+        module.set_policy(None)
+        over, rank = np.median(losses[1:]) - losses[0], rank_correlation(losses[1:], recorded)
+        print(f"{title}: 8/8 {losses[0]:.3f}, median over it {over:.3f}, rank correlation {rank:.3f}", flush=True)
+
+    table = calibrate(module, samples_of(data))
+    score("from the float weights")
+    start = time.process_time()
+    held = {network.layer_names[0], network.layer_names[-1]}
+    widths = SharedWidths({name: (UNIFORM_REFERENCE,) if name in held else EVERY for name in network.layer_names})
+    teacher = network if options.distillation else None
+    generator = torch.Generator().manual_seed(options.seed)
+    train_shared(module, table, widths, data.train, training(options), generator, teacher=teacher)
+    print(f"one training: {time.process_time() - start:.0f} s")
+    calibrate(module, samples_of(data))
+    score("from the shared weights")
+
+
+PARTS = {"recipe": run_recipe, "shared": run_shared}
+
+if __name__ == "__main__":
+    main()
