@@ -9,9 +9,11 @@ from bits import assert_same_bits
 from chip_programs import random_chip_network, random_schedule
 from examples import examples
 from hypothesis import HealthCheck, assume, given, settings
+from network_builder import residual
 from random_networks import SeededChooser, choosers, random_inputs
 
-from mho.errors import MappingError
+import mho
+from mho.errors import ConfigError, MappingError
 from mho.network.graph import Network
 from mho.network.integer_lowering import lower_to_integers
 from mho.network.reference import run_quantized
@@ -19,6 +21,7 @@ from mho.program.container import read_program, write_program
 from mho.program.lowering import compile_network, compile_schedule
 from mho.program.program import BufferKind
 from mho.quantization.digital_grids import assign_digital_grids
+from mho.simulation.analog import AnalogExecutor
 from mho.simulation.executor import Executor
 from mho.simulation.interpreter import interpret
 
@@ -69,3 +72,20 @@ def test_wide_integers_are_near_the_floats_that_they_stand_for(seed: int) -> Non
     for name, values in floats.items():
         error, size = float(np.abs(integers[name] - values).mean()), float(np.abs(values).mean())
         assert error <= 0.05 * size + 1e-6
+
+
+def test_chips_give_the_integers_of_the_executor_where_they_are_exact_and_others_where_they_are_not():
+    network = residual()
+    inputs = np.random.default_rng(0).standard_normal((40, *network.inputs[0].shape)).astype(np.float32)
+    network = mho.quantize_digital(mho.quantize(network, "8/8", inputs), inputs)
+    exact, noisy = (
+        compile_network(network, make_accelerator(16, 16, 2, 2, **INTEGER, array={"read_noise": noise}))
+        for noise in (0, 0.05)
+    )
+    expected = Executor(exact).run(inputs)
+    assert_same_bits(AnalogExecutor(exact, 0).run(inputs), expected)
+    (chip,), (ideal,) = (outputs.values() for outputs in (AnalogExecutor(noisy, 0).run(inputs), expected))
+    assert 0 < np.abs(chip - ideal).max() < np.abs(ideal).max()
+    assert mho.count_zero_slices(exact, inputs[:2]).samples == 2
+    with pytest.raises(ConfigError, match="integer arithmetic"):
+        mho.recalibrate(noisy, inputs, seed=0)
