@@ -98,10 +98,11 @@ def quantize(
         calibration_inputs: a few hundred real samples, an array or tensor [N, *S] or [N, *S[1:]]; or a torch DataLoader
             or Dataset of them, whose labels are left out; of several inputs, these by name.
         batch_size: samples at a time of the calibration; by default 256, fewer where the network's tensors are large.
-        effort: "fast": steps of least squared error and corrected biases. "good": weights are rounded to what the float
-            network's layers give, one after the other, on the same samples; below 8 bits worth its seconds to minutes.
-            "best": then blocks of layers are fitted to the float network's outputs by gradient descent, ten times as
-            long.
+        effort: "fast": steps of least squared error and corrected biases. "good": large channels of activations are
+            scaled down, which the weights make up for, and weights are rounded to what the float network's layers
+            give, one after the other, on the same samples; below 8 bits and for transformers worth its seconds to
+            minutes. "best": then blocks of layers are fitted to the float network's outputs by gradient descent, ten
+            times as long.
         seed: of what "best" draws.
         on_progress: called with a `Progress` after every layer of efforts beyond "fast".
     """
