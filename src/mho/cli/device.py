@@ -21,7 +21,7 @@ DeviceOption = Annotated[
     str | None,
     typer.Option(
         metavar="DEVICE",
-        help="Run it on hardware: module:factory, file.py:factory or tcp:HOST:PORT; one sample after the other.",
+        help="Run it on hardware instead, sample by sample: module:factory, file.py:factory or tcp:HOST:PORT.",
     ),
 ]
 CompareOption = Annotated[

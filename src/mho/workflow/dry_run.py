@@ -163,7 +163,9 @@ def _check(
         figures = finder.network.figures
     work = estimate_work(config, material)
     steps = []
-    for name in only or tuple(work):
+    for name in work:
+        if only is not None and name not in only:
+            continue
         is_finished = (names or {}).get(name, name) in finder.finished
         steps.append(Step(name, 0.0 if is_finished else work[name] * seconds, is_finished))
     return DryRun(_describe(config, material, figures, directory, bool(finder.finished)), tuple(steps), BASIS)

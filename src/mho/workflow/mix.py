@@ -152,7 +152,7 @@ def _prepare(
     material = load_material(run)
     opened = stack.enter_context(open_run_directory(run.directory, fresh=False))
     work = estimate_work(run, material)
-    progress = make_progress({name: work[name] for name in STAGES}) if make_progress else RunProgress()
+    progress = make_progress({name: work[name] for name in STAGES if name in work}) if make_progress else RunProgress()
     _, prepared = prepare(run, material, StageRunner(opened, progress, material.computing).get)
     space = make_space(prepared.float_network.folder / FLOAT_FILE, run.search, material)
     evaluator, notes = prepared.make_evaluator(run.evaluation, run.search.budget, run.run.seed)

@@ -189,7 +189,7 @@ def estimate_work(config: RunConfig, material: Material) -> dict[str, float]:
         "network": 500.0,
         "float": 0.0 if config.float_training is None else training_work(config.float_training, material),
         "calibration": 1000.0,
-        "shared": 0.0 if shared is None else QAT_WORK * training_work(shared, material),
+        **({} if shared is None else {"shared": QAT_WORK * training_work(shared, material)}),
         "reference": qat if config.reference == "best" else 0.0,
         "search": config.search.budget * (measured + trained),
         "found": qat,
