@@ -122,7 +122,8 @@ def search_alone(
     material = load_material(config)
     with open_run_directory(config.directory, fresh=False) as opened:
         work = estimate_work(config, material)
-        progress = make_progress({name: work[name] for name in STAGES if name in work}) if make_progress else RunProgress()
+        known = {name: work[name] for name in STAGES if name in work}
+        progress = make_progress(known) if make_progress else RunProgress()
         runner = StageRunner(opened, progress, material.computing)
         _, prepared = prepare(config, material, runner.get)
         stage = make_stage(prepared, config, opened.path, execution)

@@ -40,11 +40,13 @@ def folder(tmp_path):
     ],
 )
 def test_limits_that_the_network_cannot_meet_are_told_before_anything_is_trained(folder, search, kind, message):
+    from mho.workflow.config import EvaluationSettings
     from mho.workflow.search_settings import SearchSettings
 
     config = SimpleNamespace(
-        run=SimpleNamespace(seed=1), network=None, search=SearchSettings(budget=5, **search), float_training=None
-    )
+        run=SimpleNamespace(seed=1), network=None, search=SearchSettings(budget=5, **search), float_training=None,
+        evaluation=EvaluationSettings(),
+    )  # fmt: skip
     material = SimpleNamespace(accelerator=load_accelerator("pelke2026-4bit"), mapping=MappingModel.PAPER)
 
     def get(stage):
