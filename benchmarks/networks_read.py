@@ -162,7 +162,7 @@ def main() -> None:
             figures = f"{outcome.layers} layers  {outcome.difference:.1e}  {seconds:.1f} s"
             print(f"{group}  {case.name}  {outcome.result}  {figures}", flush=True)
         totals.append(f"{group}: {read} of {count}")
-    print("; ".join(totals))
+    print(*totals, sep="\n")
 
 
 if __name__ == "__main__":
