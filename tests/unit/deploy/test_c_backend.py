@@ -8,7 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_programs import compile_small, conv_network
+from accelerators import make_accelerator
+from c_runtime import run_in_c
+from chip_networks import make_chain
+from small_programs import compile_small, conv_network, grid, linear_network
 
 import mho
 from mho.deploy.image import build_image
@@ -43,6 +46,29 @@ def test_a_project_tests_itself(project):
     vectors.write_text(text[:first] + "0x7f7fffff," + text[text.index(",", first) + 1 :])
     assert make(project, "test").returncode != 0
     vectors.write_text(text)
+
+
+@needs_compiler
+def test_tiles_that_are_parts_of_wider_matrices_stay_within_their_memory(tmp_path):
+    weights = np.random.default_rng(0).integers(-8, 8, (40, 8))  # 160 columns of cells, on crossbars of 8
+    program = compile_small(linear_network(weights, grid(4)))
+    inputs = np.random.default_rng(1).uniform(0, 4, (2, 8)).astype(np.float32)
+    mho.emit(program, "c", tmp_path / "wide", inputs=inputs)
+    sanitized = f"CFLAGS={WARNINGS} -fsanitize=address,undefined -fno-sanitize-recover=all"
+    done = make(tmp_path / "wide", sanitized, "LDFLAGS=-fsanitize=address,undefined", "test")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_compiler
+def test_inputs_beyond_all_integers_are_clamped_as_the_executor_does():
+    network = make_chain()
+    inputs = np.random.default_rng(2).standard_normal((4, 1, 6, 6)).astype(np.float32)
+    quantized = mho.quantize_digital(mho.quantize(network, "4/4", inputs), inputs)
+    program = mho.compile(quantized, make_accelerator(digital={"arithmetic": "integer"}))
+    inputs[:, 0, 2, 1:5] = [1e30, -1e30, 3e38, -3e38]
+    (expected,) = mho.simulate(program, inputs).values()
+    (found,) = run_in_c(program, {program.inputs[0]: inputs}).values()
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_the_header_of_an_image_says_where_its_parts_are():

@@ -134,8 +134,11 @@ static void add_row(uint16_t *planes, uint32_t plane_size, const uint8_t *row, u
     }
 }
 
+/* Bytes of one row of a block: fewer than from row to row where the block is a part of a wider matrix. */
+static uint32_t block_bytes(const block *one) { return (one->cells.cols * one->cells.bits + 7) / 8; }
+
 static void flush(const block *one) {
-    const uint32_t planes = 8 / one->cells.bits, size = one->cells.row_bytes;
+    const uint32_t planes = 8 / one->cells.bits, size = block_bytes(one);
     uint32_t p, k;
     for (p = 0; p < planes; p++) {
         int32_t *counts = hw.counts + one->col;
@@ -150,14 +153,15 @@ static void flush(const block *one) {
 }
 
 static void multiply_narrow(const block *one, uint32_t start, uint32_t stop) {
+    const uint32_t bytes = block_bytes(one);
     uint32_t r, rows = 0;
     for (r = start; r < stop; r++) {
         const int16_t drive = hw.drives[r - hw.first_row];
         if (drive == 0) {
             continue;
         }
-        add_row(hw.narrow, one->cells.row_bytes, one->cells.data + (size_t)(r - one->row) * one->cells.row_bytes,
-                one->cells.row_bytes, one->cells.bits, (uint16_t)drive);
+        add_row(hw.narrow, bytes, one->cells.data + (size_t)(r - one->row) * one->cells.row_bytes, bytes,
+                one->cells.bits, (uint16_t)drive);
         if (++rows == hw.rows_at_once) {
             flush(one);
             rows = 0;

@@ -24,12 +24,14 @@ static mho_status quantize(const mho_machine *m, uint32_t at) {
     uint32_t i;
     for (i = 0; i < count; i++) {
         const float x = mho_take_float(&in, i);
+        float whole;
         int64_t q;
         if (x != x) {
             return MHO_E_NAN;
         }
-        q = (int64_t)mho_round_half_even(x / scale);
-        mho_put(&out, i, q < low ? low : q > high ? high : q);
+        whole = mho_round_half_even(x / scale);
+        q = whole < -2147483648.0f ? low : whole > 2147483648.0f ? high : (int64_t)whole;
+        mho_put(&out, i, mho_rescale(q, 0, low, high));
     }
     return MHO_OK;
 }
@@ -169,6 +171,12 @@ static int64_t power(const mho_operand *fine, const mho_operand *coarse, int64_t
     return mho_shift_right(mho_times(mho_take_one(fine, (uint32_t)(below & 255)), of_coarse), 30);
 }
 
+/* a - b modulo 2^64, and never below 0: tensors hold 32 bits, but a damaged image may say otherwise. */
+static int64_t difference(int64_t a, int64_t b) {
+    const int64_t found = mho_signed64((uint64_t)a - (uint64_t)b);
+    return found < 0 ? 0 : found;
+}
+
 static void softmax(const mho_machine *m, uint32_t at) {
     const mho_operand out = mho_next_operand(m, &at), in = mho_next_operand(m, &at);
     const mho_operand fine = mho_next_operand(m, &at), coarse = mho_next_operand(m, &at);
@@ -187,10 +195,10 @@ static void softmax(const mho_machine *m, uint32_t at) {
                 largest = v > largest ? v : largest;
             }
             for (i = 0; i < size; i++) {
-                total = mho_plus(total, power(&fine, &coarse, largest - mho_take_one(&in, first + i * inner)));
+                total = mho_plus(total, power(&fine, &coarse, difference(largest, mho_take_one(&in, first + i * inner))));
             }
             for (i = 0; i < size; i++) {
-                const int64_t one = power(&fine, &coarse, largest - mho_take_one(&in, first + i * inner));
+                const int64_t one = power(&fine, &coarse, difference(largest, mho_take_one(&in, first + i * inner)));
                 const uint64_t share = total > 0 ? ((uint64_t)one << 30) / (uint64_t)total : 0;
                 mho_put(&out, first + i * inner, rescale(mho_times(mho_signed64(share), multiplier), &s));
             }

@@ -146,7 +146,7 @@ static mho_status quantize_input(mho_machine *m, uint32_t at, uint32_t end) {
                     q = moved < (float)low ? low : moved > (float)high ? high : (int32_t)moved;
                 }
             } else {
-                const int64_t v = mho_take_one(&source, i + k), moved = v + zero;
+                const int64_t v = mho_take_one(&source, i + k), moved = mho_plus(v, zero);
                 q = binary ? (v >= 0 ? 1 : -1) : moved < low ? low : moved > high ? high : (int32_t)moved;
             }
             mho_put(&target, to + k, (int64_t)q + offset);
@@ -234,7 +234,7 @@ static uint8_t encode_digit(int64_t value, int64_t sign, const int64_t *column, 
     if (is_signed) {
         stored = (uint64_t)mho_shift_right(value, start) & (((uint64_t)1 << bits) - 1U);
     } else {
-        const int64_t own = sign * value;
+        const int64_t own = mho_times(sign, value);
         stored = own > 0 ? (uint64_t)own >> start : 0;
     }
     return (uint8_t)(((stored << row_shift) >> (uint32_t)column[2]) & ((1U << cell_bits) - 1U));
@@ -274,7 +274,8 @@ static mho_status write_dynamic(mho_machine *m, uint32_t at) {
             } else if (offset < 0) {
                 digit = (uint8_t)((((uint64_t)1 << row_shift) >> (uint32_t)column[2]) & ((1U << cell_bits) - 1U));
             } else {
-                const int64_t value = mho_take_one(&codes, (uint32_t)(address + row_offset + offset)) + addend;
+                const int64_t code = mho_take_one(&codes, (uint32_t)(address + row_offset + offset));
+                const int64_t value = mho_plus(code, addend);
                 digit = encode_digit(value, row_sign * mho_take_one(&one[5], c), column, row_shift, is_signed, cell_bits);
             }
             out[c - cols[0]] = digit;
