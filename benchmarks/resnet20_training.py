@@ -103,14 +103,14 @@ def run_recipe(network: Network, data: Dataset, options: argparse.Namespace) -> 
         reconstruct(module, samples_of(data), options.effort, seed=options.seed)
     start = time.process_time()
     if options.steps:
-        teacher = network if options.distillation else None
-        train(module, data.train, training(options), generator, teacher=teacher)
+        source = network if options.distillation else None
+        train(module, data.train, training(options), generator, teacher=source)
     seconds, found = time.process_time() - start, answers(module, data.test)
     right, before = ((one.argmax(1) == labels).double() for one in (found, wanted))
     lost = 100 * (before - right)
     band = 1.96 * float(lost.std()) / len(labels) ** 0.5
-    logs = [functional.log_softmax(one, 1) for one in (found, wanted)]
-    divergence = functional.kl_div(*logs, log_target=True, reduction="batchmean")
+    student, teacher = (functional.log_softmax(one, 1) for one in (found, wanted))
+    divergence = functional.kl_div(student, teacher, log_target=True, reduction="batchmean")
     print(
         f"{options.bits}: {100 * float(right.mean()):.2f} %, lost {float(lost.mean()):.2f} +- {band:.2f} points, "
         f"loss {float(functional.cross_entropy(found, labels)):.4f}, divergence {float(divergence):.4f}, "
