@@ -47,6 +47,7 @@ _HOMES = {
     "plot": "mho.api.charts",
     "TrainableNetwork": "mho.quantization.qat",
     "TrainingOptions": "mho.quantization.training_options",
+    "Task": "mho.task.task",
     "Network": "mho.network.graph",
     "Accelerator": "mho.hardware.spec",
     "Program": "mho.program.program",
@@ -128,4 +129,5 @@ if TYPE_CHECKING:
     from mho.progress import Progress as Progress
     from mho.quantization.qat import TrainableNetwork as TrainableNetwork
     from mho.quantization.training_options import TrainingOptions as TrainingOptions
+    from mho.task.task import Task as Task
     from mho.scheduling.schedule import Schedule as Schedule

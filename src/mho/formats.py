@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 PS_PER_MS, AJ_PER_UJ = 10**9, 10**12
 TIMES = "\u00d7"
-_NARROW = "\u202f"
+NARROW_SPACE = "\u202f"
 
 _TIMES_US = ((1e-3, "ps", 1e6), (1.0, "ns", 1e3), (1e3, "us", 1.0), (1e6, "ms", 1e-3), (0.0, "s", 1e-6))
 _ENERGIES_PJ = ((1e3, "pJ", 1.0), (1e6, "nJ", 1e-3), (1e9, "uJ", 1e-6), (0.0, "mJ", 1e-9))
@@ -59,7 +59,7 @@ def format_cost(cost: float, unit: str) -> str:
         return f"{cost:,.0f} crossbars"
     if unit == "writes":
         return f"{_significant(cost / 1e18, page=True)} writes" if cost >= _FEWEST_WRITES else NO_WRITES
-    return f"{_significant(cost * 1e-18, page=True)}{_NARROW}µJ µs"
+    return f"{_significant(cost * 1e-18, page=True)}{NARROW_SPACE}µJ µs"
 
 
 def format_rate(microseconds: float) -> str:
@@ -75,7 +75,7 @@ def format_share(share: float, digits: int = 1) -> str:
 
 def format_percent(share: float, digits: int = 2) -> str:
     """Return a fraction in percent for a page: ``98.40 %``."""
-    return f"{100 * share:.{digits}f}{_NARROW}%"
+    return f"{100 * share:.{digits}f}{NARROW_SPACE}%"
 
 
 def format_points(points: float) -> str:
@@ -90,7 +90,7 @@ def format_count(number: int) -> str:
 
 def format_bytes(size: int, *, page: bool = False) -> str:
     """Return a size with its unit: ``312 KiB``."""
-    space = _NARROW if page else " "
+    space = NARROW_SPACE if page else " "
     for unit, shift in (("B", 0), ("KiB", 10), ("MiB", 20), ("GiB", 30)):
         if size >> shift < 1024 or unit == "GiB":
             break
@@ -103,11 +103,11 @@ def format_bytes(size: int, *, page: bool = False) -> str:
 def format_seconds(seconds: float) -> str:
     """Return a duration: ``4.2 s``, ``58 s``, ``3 min 05 s``, ``1 h 02 min``."""
     if seconds < 59.5:
-        return f"{seconds:.1f}{_NARROW}s" if seconds < 9.95 else f"{seconds:.0f}{_NARROW}s"
+        return f"{seconds:.1f}{NARROW_SPACE}s" if seconds < 9.95 else f"{seconds:.0f}{NARROW_SPACE}s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
-        return f"{minutes}{_NARROW}min {rest:02d}{_NARROW}s"
-    return f"{minutes // 60}{_NARROW}h {minutes % 60:02d}{_NARROW}min"
+        return f"{minutes}{NARROW_SPACE}min {rest:02d}{NARROW_SPACE}s"
+    return f"{minutes // 60}{NARROW_SPACE}h {minutes % 60:02d}{NARROW_SPACE}min"
 
 
 def plural(number: int, noun: str, many: str = "") -> str:
@@ -118,7 +118,7 @@ def plural(number: int, noun: str, many: str = "") -> str:
 def _with_unit(value: float, units: Sequence[tuple[float, str, float]], page: bool) -> str:
     unit, factor = next((unit, factor) for limit, unit, factor in units if value < limit or not limit)
     text = _significant(value * factor, page=page)
-    return f"{text}{_NARROW}{unit.replace('u', 'µ')}" if page else f"{text} {unit}"
+    return f"{text}{NARROW_SPACE}{unit.replace('u', 'µ')}" if page else f"{text} {unit}"
 
 
 def _significant(number: float, *, page: bool) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
+import inspect
 import sys
 import traceback
 from collections.abc import Callable
@@ -13,11 +15,15 @@ from typing import Any
 from mho.errors import ConfigError, InputFileError, MhoError, suggest
 
 
-def load_function(name: str) -> Callable[..., Any]:
+def load_function(name: str, parameters: str = "") -> Callable[..., Any]:
     """Return what `package.module:function` or `path/file.py:function` names; it is the user's, and runs as such.
 
+    Args:
+        name: of the function. A file is run once, and anew where it was changed.
+        parameters: what it is called with, such as "outputs, targets"; empty: not checked here.
+
     Raises:
-        ConfigError: the module cannot be imported, or has no such function.
+        ConfigError: the module cannot be imported, has no such function, or it takes other parameters.
         InputFileError: there is no such file.
     """
     place, _, attribute = name.rpartition(":")
@@ -35,7 +41,22 @@ def load_function(name: str) -> Callable[..., Any]:
     if not callable(function):
         raise ConfigError(f"{place} has no function {attribute!r}", where=name, hint=suggest(attribute, dir(module)))
     loaded: Callable[..., Any] = function
+    if parameters:
+        count = parameters.count(",") + 1
+        try:
+            inspect.signature(loaded).bind(*range(count))
+        except TypeError as error:
+            words = f"{('one', 'two')[count - 1]} argument{'s' if count > 1 else ''}"
+            raise ConfigError(
+                f"cannot be called with {words}: {error}", where=name, expected=f"function({parameters})"
+            ) from error
     return loaded
+
+
+def short_name(name: str) -> str:
+    """Return the name of a function without the folder of its file."""
+    place, colon, function = name.rpartition(":")
+    return f"{Path(place).name}{colon}{function}" if place.endswith(".py") else name
 
 
 def tell(error: Exception) -> str:
@@ -48,6 +69,11 @@ def tell(error: Exception) -> str:
 def _load_file(path: Path) -> Any:
     if not path.is_file():
         raise InputFileError("no such file", where=str(path), expected="a Python file with the function that is named")
+    return _run_file(path, path.stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=16)
+def _run_file(path: Path, modified_ns: int) -> Any:  # noqa: ARG001 - a file that was changed is run anew
     key = f"mho_user_code_{path.stem}"
     spec = importlib.util.spec_from_file_location(key, path)
     assert spec is not None, "a .py file has a loader"

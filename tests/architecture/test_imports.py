@@ -41,10 +41,11 @@ DIRECT = {
     "hardware": set(),
     "arithmetic": set(),
     "network": {"arithmetic"},
-    "data": set(),
+    "task": set(),
+    "data": {"task"},
     "models": set(),
     "policy": {"hardware"},
-    "array": {"hardware", "network", "data", "arithmetic"},
+    "array": {"hardware", "network", "data", "arithmetic", "task"},
 }
 DIRECT["mapping"] = {"policy", "array"} | DIRECT["array"]
 DIRECT["quantization"] = {"mapping"} | DIRECT["mapping"]
@@ -66,7 +67,7 @@ EXCEPTIONS = {
 }
 """(module, package) -> why it may import it all the same."""
 
-TORCH = ("arithmetic/", "array/", "quantization/", "bit_search/", "simulation/", "models/", "data/")
+TORCH = ("task/", "arithmetic/", "array/", "quantization/", "bit_search/", "simulation/", "models/", "data/")
 CLI_BELOW = {
     "values of options": "array.calibration array.conductances array.nonidealities quantization.effort "
     "scheduling.duplication",

@@ -79,7 +79,7 @@ def make_result() -> RunResult:
             candidate("reference", "uniform 8/8", 491, 20_000.0, (8, 8)),
             candidate("found", "found policy", 489, 9_000.0, (4.4, 5.1)),
         ],
-        "drop_points": 0.4, "layers": layers,
+        "drop": 0.4, "layers": layers,
         "search": {
             "method": "rl", "objective": "latency", "objective_words": "latency on one crossbar", "unit": "ps",
  "fidelity": "20 steps of training", "budget": 40, "space": str(7 ** 12),

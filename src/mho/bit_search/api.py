@@ -46,6 +46,7 @@ from mho.quantization.effort import Effort
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.shared_widths import SharedWidths, train_shared
 from mho.quantization.training_options import TrainingOptions
+from mho.task.task import Task
 
 if TYPE_CHECKING:
     from mho.data.in_memory import Labelled
@@ -163,7 +164,7 @@ class SearchOptions:
     def __post_init__(self) -> None:
         check_fields(self)
 
-    def limits(self, budget: int, drop: float, objective: Objective, *, is_trained: bool) -> SearchLimits:
+    def limits(self, budget: int, drop: float, objective: Objective, task: Task, *, is_trained: bool) -> SearchLimits:
         """Return how long a search lasts and what it may lose. Raises `ConfigError`."""
         return SearchLimits(
             budget,
@@ -173,6 +174,7 @@ class SearchOptions:
             batch=self.batch,
             screening=self.screening,
             repeats=default_repeats(budget, is_trained=is_trained) if self.repeats is None else self.repeats,
+            task=task,
         )
 
 
@@ -212,7 +214,8 @@ def search(
         objective: what is made least on the accelerator's crossbars: "latency" of an input; "interval" between inputs;
             "energy" of an input; "energy-delay", that energy times the latency; "crossbars" that hold all tiles at
             once; "lifetime", the writes of a cell for an input.
-        allowed_drop: points of validation accuracy that may be lost against uniform 8/8.
+        allowed_drop: how much of the metric on validation data may be lost against uniform 8/8, in its own unit: points
+            of accuracy; dB, for instance, where the data's task is judged by a signal-to-noise ratio (`mho.dataset`).
         training: the short training of each candidate; None: post-training quantization only.
         seed: of the method and of every training.
         log_path: file of evaluations; with it, the same call goes on after an interruption.
@@ -234,7 +237,7 @@ def search(
     space = _derive_space(network, hardware, method, least, options)
     evaluator = _make_evaluator(network, data, hardware, training, seed, options, space)
     log, given = EvaluationLog(log_path, evaluator.problem), _read_given(options, evaluator, space)
-    limits = options.limits(budget, allowed_drop, least, is_trained=training is not None)
+    limits = options.limits(budget, allowed_drop, least, data.task, is_trained=training is not None)
     with open_measurer(workers, options.storage, space, evaluator, log, options.batch) as measurer:
         return run_search(
             method, space, evaluator, log, limits, np.random.default_rng(seed), on_progress,

@@ -10,6 +10,7 @@ measurements.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from mho.bit_search.evaluation import EvaluationRecord
 from mho.bit_search.objective import Objective
 from mho.errors import ConfigError
 from mho.pareto import pareto_front
+from mho.task.task import CLASSIFICATION, Task
 
 FloatArray = NDArray[np.float64]
 
@@ -35,13 +37,16 @@ class Goal:
 
     Attributes:
         reference_accuracy: accuracy that drops count from, 0..1: that of the reference (uniform 8/8 by default), by
-            exact integers where policies are evaluated on chips.
-        allowed_drop: points (percent) of accuracy that may be lost, >= 0; unused where a cost budget is given.
+            exact integers where policies are evaluated on chips. Of other tasks than classification, accuracies are
+            qualities by the task's metric (`mho.task.metrics.Metric`), here and everywhere in searches.
+        allowed_drop: how much may be lost, >= 0, in the unit of the metric, such as points (percent) of accuracy;
+            unused where a cost budget is given.
         reference_cost: of uniform 8/8, in the unit of `objective`.
         reference_score: loss of uniform 8/8, evaluated as policies are.
         objective: what costs are.
         cost_budget: what the best policy may cost, in the unit of `objective`; None: as little as accuracy allows.
         whole_front: True where policies of all costs are wanted, not one of them.
+        task: what accuracies are.
     """
 
     reference_accuracy: float
@@ -51,9 +56,17 @@ class Goal:
     objective: Objective = Objective.LATENCY
     cost_budget: int | None = None
     whole_front: bool = False
+    task: Task = CLASSIFICATION
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.reference_accuracy <= 1.0 or not 0.0 <= self.allowed_drop <= 100.0:
+        if self.task.metric.unit != "%":
+            if not (math.isfinite(self.reference_accuracy) and 0.0 <= self.allowed_drop < math.inf):
+                raise ConfigError(
+                    f"{self.task.metric.name} {self.reference_accuracy} with {self.allowed_drop} allowed to lose",
+                    where="search goal",
+                    expected="finite numbers, and 0 or more to lose",
+                )
+        elif not 0.0 <= self.reference_accuracy <= 1.0 or not 0.0 <= self.allowed_drop <= 100.0:
             raise ConfigError(
                 f"reference accuracy {self.reference_accuracy} with {self.allowed_drop} points allowed to lose",
                 where="search goal",
@@ -70,10 +83,16 @@ class Goal:
 
     @property
     def target_accuracy(self) -> float:
-        """Smallest accuracy that the best policy may have, 0..1: 0 where only its cost is limited."""
+        """Smallest accuracy that the best policy may have, 0..1: the worst there is where only its cost is limited."""
+        metric = self.task.metric
         if self.cost_budget is not None:
-            return 0.0
-        return max(0.0, self.reference_accuracy - self.allowed_drop / 100.0)
+            return metric.worst
+        return max(metric.worst, self.reference_accuracy - self.allowed_loss)
+
+    @property
+    def allowed_loss(self) -> float:
+        """How much accuracy may be lost, in the unit of accuracies, not in that of the metric as shown."""
+        return self.task.metric.allowed(self.allowed_drop)
 
     def allows(self, cost: int) -> bool:
         """Tell whether the best policy may cost so much."""
@@ -94,15 +113,16 @@ class Goal:
 def paper_reward(goal: Goal, accuracy: float, cost: int) -> float:
     """Return the reward of arXiv 2601.21737 to the letter: it jumps at the target.
 
-    Accuracies count in percent. Below the target: -10 * (target - accuracy). Otherwise
+    Accuracies count in percent, or in the unit of the metric. Below the target: -10 * (target - accuracy). Otherwise
     100 * (reference latency / latency - 1) + 0.1 * (accuracy - target). Under another objective its cost takes
     the place of latency. Within a cost budget, of which the paper knows nothing: the accuracy in percent over the
     reference's, and 100 * (1 - cost / budget) - 100 for policies that cost more.
     """
+    scale = goal.task.metric.scale
     if goal.cost_budget is not None:
         beyond = 1.0 - cost / goal.cost_budget
-        return 100.0 * beyond - 100.0 if beyond < 0 else 100.0 * (accuracy - goal.reference_accuracy)
-    margin = 100.0 * (accuracy - goal.target_accuracy)
+        return 100.0 * beyond - 100.0 if beyond < 0 else scale * (accuracy - goal.reference_accuracy)
+    margin = scale * (accuracy - goal.target_accuracy)
     if margin < 0:
         return 10.0 * margin
     return 100.0 * (goal.reference_cost / cost - 1.0) + 0.1 * margin
@@ -181,7 +201,7 @@ def smoothed_target(goal: Goal, records: Sequence[EvaluationRecord], estimates: 
     )
     if (reference := next(known, None)) is None:
         return goal.target_accuracy
-    return min(reference, max(goal.target_accuracy, reference - goal.allowed_drop / 100.0))
+    return min(reference, max(goal.target_accuracy, reference - goal.allowed_loss))
 
 
 def allowed_excess(goal: Goal, records: Sequence[EvaluationRecord]) -> float:

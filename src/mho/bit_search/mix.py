@@ -116,7 +116,7 @@ class MixedNetwork:
         return replace(self, evaluator=variant_of(self.evaluator, variant))
 
     def accuracy_of(self, policy: Policy) -> float:
-        """Return the accuracy that a policy was measured to have, 0..1; 0 where its training failed."""
+        """Return the accuracy that a policy was measured to have; 0 where its training failed."""
         record = self.find(policy)
         return 0.0 if record is None or record.accuracy is None else record.accuracy
 

@@ -13,6 +13,7 @@ It differs from the paper's published code in these points:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from typing import Any
 
@@ -173,7 +174,11 @@ class PaperAgent:
         if not (episodes := self._asked.get(record.policy)):  # such as the reference, which no episode led to
             return
         steps = episodes.pop(0)
-        accuracy = record.accuracy if record.is_ok and record.accuracy is not None else 0.0
+        metric, accuracy = self._goal.task.metric, record.accuracy
+        if not record.is_ok or accuracy is None:
+            accuracy = (
+                metric.worst if math.isfinite(metric.worst) else self._goal.reference_accuracy - 100 / metric.scale
+            )
         reward = np.array([paper_reward(self._goal, accuracy, record.cost)])
         buffer: Any = self.model.replay_buffer
         for number, (observation, following, action) in enumerate(steps, start=1):

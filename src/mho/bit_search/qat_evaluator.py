@@ -29,6 +29,7 @@ from mho.quantization.qat import TrainableNetwork
 from mho.quantization.reconstruction import reconstruct
 from mho.quantization.training import TrainingProgress, evaluate, train
 from mho.quantization.training_options import TrainingOptions
+from mho.task.task import CLASSIFICATION
 
 SEED_STRIDE = 1_000_003
 """Between the seeds of repeated measurements."""
@@ -135,6 +136,12 @@ class QatEvaluator:
         self._table, self._given = table, dict(problem or {})
         self._effort: Effort = effort
         self._again, self._stops, self._devices = "", stops_hopeless, devices or Devices()
+        if stops_hopeless and not train_split.task.has_classes:
+            raise ConfigError(
+                f"stop_hopeless for {train_split.task.kind}",
+                where="evaluation",
+                expected="classes, which can be guessed",
+            )
         trainable.set_calibration(table)
         own = self._devices.own()
         place(trainable, own.names[0], own.precision)
@@ -154,6 +161,7 @@ class QatEvaluator:
             **own.to_json(),
             **({"stops": "hopeless"} if stops_hopeless else {}),
             **({} if effort == "fast" else {"effort": effort}),
+            **({} if calibration_split.task == CLASSIFICATION else {"task": calibration_split.task.to_json()}),
             **({} if network_evaluator is None else {"network_evaluator": dict(network_evaluator.problem)}),
         }  # fmt: skip
 

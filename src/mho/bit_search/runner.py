@@ -36,6 +36,7 @@ from mho.display import Drawable, Table
 from mho.errors import MhoError
 from mho.formats import format_cost, plural
 from mho.policy import Policy
+from mho.task.task import CLASSIFICATION
 
 if TYPE_CHECKING:
     from mho.bit_search.agent_file import SavedAgent
@@ -99,8 +100,9 @@ class SearchResult(Drawable):
             tried = f"{self.tried + self.repeats:,} evaluations: {tried}, {plural(self.repeats, 'repeat')}"
         if best is None or best.accuracy is None:
             return f"{self.method}: {tried}, none reaches the target"
-        gain, lost = self.reference.cost / best.cost, 100 * (self.goal.reference_accuracy - best.accuracy)
-        points = f"{abs(lost):.2f} points {'lost' if lost >= 0 else 'gained'}"
+        metric, gain = self.goal.task.metric, self.reference.cost / best.cost
+        lost = metric.scale * (self.goal.reference_accuracy - best.accuracy)
+        points = f"{metric.format_drop(abs(lost))} {'lost' if lost >= 0 else 'gained'}"
         return f"{self.method}: {tried}, best {gain:.2f}x less {self.goal.objective} than 8/8, {points}"
 
     def table(self) -> Table:
@@ -153,9 +155,11 @@ class SearchResult(Drawable):
                 f"{what} costs {format_cost(goal.cost_budget, unit)} or less{least}",
                 "raise cost_budget, allow fewer bits, or evaluate more policies",
             )
-        most = "" if nearest is None else f", the best beside uniform 8/8 {100 * (nearest.accuracy or 0.0):.2f} %"
+        metric = goal.task.metric
+        most = "" if nearest is None else f", the best beside uniform 8/8 {metric.format(nearest.accuracy)}"
+        words = f"{'an' if metric.words[0] in 'aeiF' else 'a'} {metric.words}"
         return (
-            f"{what} reaches an accuracy of {100 * goal.target_accuracy:.2f} % on validation data{most}",
+            f"{what} reaches {words} of {metric.format(goal.target_accuracy)} on validation data{most}",
             "allow a larger drop or more bits, evaluate more policies, or train each longer",
         )
 
@@ -164,6 +168,7 @@ class SearchResult(Drawable):
         return {
             "method": self.method,
             "objective": str(self.goal.objective),
+            **({} if self.goal.task == CLASSIFICATION else {"task": self.goal.task.to_json()}),
             "reference_accuracy": self.goal.reference_accuracy,
             "allowed_drop": None if self.goal.cost_budget is not None else self.goal.allowed_drop,
             "cost_budget": self.goal.cost_budget,
@@ -314,6 +319,7 @@ def make_goal(
         space.objective,
         cost_budget,
         options.whole_front,
+        options.task,
     )
 
 

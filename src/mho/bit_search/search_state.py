@@ -18,6 +18,7 @@ from mho.bit_search.screening import Promoter, Screening
 from mho.bit_search.space import SearchSpace
 from mho.errors import ConfigError, MhoError
 from mho.policy import Policy
+from mho.task.task import CLASSIFICATION, Task
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class SearchLimits:
     Attributes:
         budget: evaluations, those of the reference and repeated ones counted in; the same count for every method,
             whether an evaluation was made now or comes from the log.
-        allowed_drop: points (percent) of accuracy that the best policy may lose against the reference, >= 0.
+        allowed_drop: how much the best policy may lose against the reference, >= 0, in the unit of the task's metric,
+            such as points (percent) of accuracy.
         reference_accuracy: accuracy that drops count from, 0..1; None: that of uniform 8/8, evaluated first: by exact
             integers, where policies are evaluated on chips too.
         cost_budget: what the best policy may cost; with it the most accurate policy within it is searched, and
@@ -41,6 +43,7 @@ class SearchLimits:
             seeds, so that the best policy is not just the luckiest of many.
         whole_front: search policies of all costs, not only near the incumbent
             (`mho.bit_search.methods.SUPPORTS_FRONT`).
+        task: what networks are judged by.
     """
 
     budget: int
@@ -51,6 +54,7 @@ class SearchLimits:
     batch: int = 1
     screening: Screening | None = None
     repeats: int = 0
+    task: Task = CLASSIFICATION
 
     def __post_init__(self) -> None:
         if self.budget < 2:
@@ -71,8 +75,7 @@ class SearchLimits:
                 where="search: repeats",
                 expected="a budget of 2 more, or larger: 8/8 is measured with every seed, and something else once",
             )
-        if not 0.0 <= self.allowed_drop <= 100.0:
-            raise ConfigError(f"allowed_drop is {self.allowed_drop}", where="search", expected="0..100 points")
+        self.task.metric.check_drop(self.allowed_drop, where="search: allowed_drop")
 
 
 @dataclass(frozen=True)
@@ -155,6 +158,7 @@ class Noise:
 
     best: Spread
     reference: Spread
+    task: Task = CLASSIFICATION
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -163,15 +167,17 @@ class Noise:
     def __str__(self) -> str:
         """Describe it in a sentence."""
         seeds = len(self.best.scores) + self.best.failed
-        return (
-            f"Over {seeds} seeds, accuracies on validation data vary by {_points(self.best)} points for the best policy"
-            f" and by {_points(self.reference)} for uniform 8/8 (standard deviation)."
+        metric = self.task.metric
+        best, reference = (
+            "an unknown number of" if one is None else metric.format_number(metric.scale * one)
+            for one in (self.best.accuracy_deviation, self.reference.accuracy_deviation)
         )
-
-
-def _points(spread: Spread) -> str:
-    deviation = spread.accuracy_deviation
-    return "an unknown number of" if deviation is None else f"{100 * deviation:.2f}"
+        unit = f" {metric.drop_unit}" if metric.drop_unit else ""
+        what = "accuracies" if self.task.is_classification else f"values of {metric.words}"
+        return (
+            f"Over {seeds} seeds, {what} on validation data vary by {best}{unit} for the best policy"
+            f" and by {reference} for uniform 8/8 (standard deviation)."
+        )
 
 
 class SearchState:
@@ -290,7 +296,7 @@ class SearchState:
         if self.limits.repeats == 0:
             return None
         measured, references = (self._measured.get(record.policy, [record]) for record in (best, reference))
-        return Noise(Spread.of(measured), Spread.of(references))
+        return Noise(Spread.of(measured), Spread.of(references), self.limits.task)
 
     def _inside(self) -> list[EvaluationRecord]:
         """Return the records of policies of the space: those that may win."""

@@ -257,7 +257,7 @@ def read_measurement(trial: FrozenTrial) -> Measurement | None:
     score, accuracy = record.get("score"), record.get("accuracy")
     if trial.state is not TrialState.COMPLETE or not (_is_number(score) and _is_number(accuracy)):
         return None
-    return Measurement(float(score), float(accuracy)) if math.isfinite(score) and 0.0 <= accuracy <= 1.0 else None
+    return Measurement(float(score), float(accuracy)) if math.isfinite(score) and math.isfinite(accuracy) else None
 
 
 def _is_number(value: Any) -> TypeGuard[float]:

@@ -270,11 +270,12 @@ def _tell(found: SearchOutcome, method: str, *, explain: bool) -> None:
     echo("")
     if found.whole_front:
         echo(f"{method}: policies of all costs, after {found.tried} policies, before full training")
-        print_front(Console(), found.front, found.reference)
+        print_front(Console(), found.front, found.reference, found.task.metric)
     if found.missed:
         echo(found.missed)
     if found.best is not None:
-        echo(describe_best(method, found.best, found.reference, tried=found.tried, cost_budget=found.cost_budget))
+        budget, metric = found.cost_budget, found.task.metric
+        echo(describe_best(method, found.best, found.reference, tried=found.tried, cost_budget=budget, metric=metric))
         echo(describe_bits(found.best))
     if explain and found.explanation is not None:
         print_explanation(Console(), found.explanation)

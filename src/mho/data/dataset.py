@@ -1,4 +1,4 @@
-"""The values that data loading ends in: a split of images with labels, and a dataset of four splits.
+"""The values that data loading ends in: a split of samples with targets, and a dataset of four splits.
 
 They hold arrays and know how inputs are normalized. Nothing here reads a file or draws a random number.
 """
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mho.display import Table, Tabular
 from mho.errors import DataError
 from mho.formats import plural
+from mho.task.task import CLASSIFICATION, Task
 
 Index = slice | NDArray[np.int64]
 
@@ -22,28 +23,35 @@ _OPERATIONS = {"add": np.add, "sub": np.subtract, "mul": np.multiply}
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Split:
-    """Samples with labels, and how they are normalized.
+    """Samples with what a network should answer, and how samples are normalized.
 
     Attributes:
         images: uint8 (0..255) or float32, [N, C, H, W] (or [N, features]); read-only.
-        labels: int64 [N], 0..classes-1; read-only.
+        labels: targets of the task: of classification, int64 [N], 0..classes-1; of others [N, ...], see
+            `mho.task.task.Task.as_targets`; read-only.
         mean, std: one number a channel (axis 1). uint8 images are divided by 255 first. None: inputs are the images as
             they are, for networks that normalize them.
+        task: what networks are trained on and judged by on these samples.
     """
 
     images: NDArray[Any]
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
+    task: Task = CLASSIFICATION
 
     def __post_init__(self) -> None:
-        images = np.asarray(self.images)
-        labels = np.asarray(self.labels, dtype=np.int64)
+        images, task = np.asarray(self.images), self.task
+        labels = (
+            np.asarray(self.labels, dtype=np.int64)
+            if task.is_classification
+            else task.as_targets(self.labels, where="samples")
+        )
         if images.dtype not in (np.uint8, np.float32):
             raise DataError(f"images are {images.dtype}", expected="uint8 or float32")
         if images.ndim < 2:
             raise DataError(f"images have shape {images.shape}", expected="[N, C, H, W] or [N, features]")
-        if labels.shape != (len(images),):
+        if labels.shape[:1] != (len(images),) or (task.is_classification and labels.ndim != 1):
             raise DataError(f"{len(images)} images but labels of shape {labels.shape}", expected="one label an image")
         channels = images.shape[1]
         for name, values in (("mean", self.mean), ("std", self.std)):
@@ -89,7 +97,7 @@ class Split:
 
     def take(self, index: Index) -> Split:
         """Return the split of the samples that `index` picks, in that order."""
-        return Split(self.images[index], self.labels[index], self.mean, self.std)
+        return Split(self.images[index], self.labels[index], self.mean, self.std, self.task)
 
     def spread(self, count: int) -> Split:
         """Return `count` samples (all, where there are fewer) evenly spaced, so that sorted files give every class."""
@@ -103,7 +111,7 @@ class Dataset(Tabular):
 
     Attributes:
         name: for people.
-        classes: number of classes.
+        classes: number of classes; 0 of tasks without classes.
         train: what weights are trained on.
         calibration: fixed; ranges are calibrated and policies scored (by loss) on it.
         validation: accuracy of candidates is measured on it.
@@ -120,7 +128,7 @@ class Dataset(Tabular):
     class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.classes < 2:
+        if self.classes < 2 and self.task.has_classes:
             raise DataError(f"{self.classes} classes", where=self.name, expected="at least 2")
         for name, split in self.splits.items():
             if len(split) == 0:
@@ -131,7 +139,19 @@ class Dataset(Tabular):
                     where=self.name,
                     expected="one shape for all samples",
                 )
-            check_labels(split.labels, self.classes, where=f"{self.name}, {name}")
+            if split.task != self.task or split.labels.shape[1:] != self.train.labels.shape[1:]:
+                raise DataError(
+                    f"{name} has targets of shape {list(split.labels.shape[1:])} for {split.task.kind}",
+                    where=self.name,
+                    expected=f"one task, and targets of one shape: {list(self.train.labels.shape[1:])} for training",
+                )
+            if self.task.has_classes:
+                check_labels(split.labels, self.classes, where=f"{self.name}, {name}", ignored=self.task.ignored_label)
+
+    @property
+    def task(self) -> Task:
+        """What networks are trained on and judged by."""
+        return self.train.task
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -148,19 +168,36 @@ class Dataset(Tabular):
         """Shape of one sample: [C, H, W] or [features]."""
         return self.train.sample_shape
 
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        """Shape of the target of one sample; () of one class a sample."""
+        return tuple(self.train.labels.shape[1:])
+
+    @property
+    def outputs(self) -> int:
+        """How many outputs a network has for each sample or position: classes, else numbers of a vector, else 0."""
+        return self.classes or (self.target_shape[0] if len(self.target_shape) == 1 else 0)
+
     def __repr__(self) -> str:
         return f"Dataset({self._summary})"
 
     @property
     def _summary(self) -> str:
         sizes = ", ".join(f"{name} {len(split):,}" for name, split in self.splits.items())
-        return f"{self.name}: {sizes}; samples {list(self.sample_shape)}, {self.classes:,} classes"
+        told = f"{self.classes:,} classes" if self.task.has_classes else f"targets {list(self.train.labels.shape[1:])}"
+        return f"{self.name}: {sizes}; samples {list(self.sample_shape)}, {told}"
 
     def table(self) -> Table:
         """Return one row a split; classes are those that occur in it."""
         shape = " x ".join(map(str, self.sample_shape))
         rows = (
-            (name, len(split), shape, str(split.images.dtype), len(np.unique(split.labels)))
+            (
+                name,
+                len(split),
+                shape,
+                str(split.images.dtype),
+                len(np.unique(split.labels)) if self.task.has_classes else None,
+            )
             for name, split in self.splits.items()
         )
         return Table(self._summary, ("split", "samples", "shape", "type", "classes"), tuple(rows))
@@ -173,12 +210,14 @@ class Dataset(Tabular):
         )
 
 
-def check_labels(labels: NDArray[np.int64], classes: int, *, where: str) -> None:
-    """Raise `DataError` unless all labels are in 0..classes-1."""
-    bad = np.flatnonzero((labels < 0) | (labels >= classes))
-    if bad.size:
+def check_labels(labels: NDArray[np.int64], classes: int, *, where: str, ignored: int | None = None) -> None:
+    """Raise `DataError` unless all labels [N, ...] but the ignored one are in 0..classes-1."""
+    wrong = (labels < 0) | (labels >= classes)
+    bad = np.argwhere(wrong if ignored is None else wrong & (labels != ignored))
+    if len(bad):
+        first = tuple(bad[0])
         raise DataError(
-            f"label {labels[bad[0]]} of sample {bad[0]} is out of range", where=where,
+            f"label {labels[first]} of sample {first[0]} is out of range", where=where,
             expected=f"0..{classes - 1}", hint=hint_of_labels(int(labels.max()), classes),
         )  # fmt: skip
 

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from mho.argument_checks import check_arguments
 from mho.data.dataset import Dataset, Split
-from mho.errors import DataError, MhoError
+from mho.errors import ConfigError, DataError, MhoError
 from mho.input_files import check_memory
+from mho.task.task import CLASSIFICATION, Task, TaskKind
 
 if TYPE_CHECKING:
     import torch
@@ -50,11 +51,14 @@ def read_inputs(source: Any, *, where: str = "inputs") -> Any:
     return _join((_as_array(_take_inputs(batch, where), where) for batch in _list_batches(source, where)), where)
 
 
-def read_labelled(source: Any, *, where: str = "samples") -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Return samples [N, ...] and their labels, int64 [N].
+def read_labelled(
+    source: Any, *, where: str = "samples", task: Task = CLASSIFICATION
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return samples [N, ...] and their labels, int64 [N], or targets of another task.
 
     Args:
         source: a pair of arrays or tensors; or a torch DataLoader or Dataset that gives such pairs.
+        task: what the targets are of.
         where: what they are, for errors.
 
     Raises:
@@ -64,15 +68,15 @@ def read_labelled(source: Any, *, where: str = "samples") -> tuple[NDArray[Any],
     if _has_batches(source):
         pairs, size = [], 0
         for batch in _list_batches(source, where):
-            pairs.append(_take_pair(batch, where))
+            pairs.append(_take_pair(batch, where, task))
             size += pairs[-1][0].nbytes + pairs[-1][1].nbytes
             check_memory(2 * size, "all samples of the loader together", where=where)
         if not pairs:
             raise DataError("no samples", where=where, expected="at least one")
-        return _join((one for one, _ in pairs), where), _join((labels for _, labels in pairs), where)
+        return _join((one for one, _ in pairs), where), _join((labels for _, labels in pairs), f"targets of {where}")
     if not isinstance(source, tuple | list) or len(source) != 2:
         raise DataError(f"a {_kind(source)}", where=where, expected=f"a pair (samples, labels), or {_LOADER}")
-    return _take_pair(source, where)
+    return _take_pair(source, where, task)
 
 
 @check_arguments("train", "calibration", "validation", "test")
@@ -83,35 +87,43 @@ def dataset(
     validation: Labelled | None = None,
     test: Labelled | None = None,
     classes: int | None = None,
+    task: Task | TaskKind = CLASSIFICATION,
     name: str = "data",
     seed: int = 0,
 ) -> Dataset:
     """Make the four splits that `mho.search` takes of samples with labels; they are held in memory.
 
     Args:
-        train: a pair of arrays or tensors, samples [N, ...] and labels [N] (classes, integers from 0), or a torch
-            DataLoader or Dataset that gives such pairs. Splits that are not given are drawn from it: a tenth, 1,000 at
-            most, for calibration, a fifth for validation, a tenth for the test; the rest is for training.
+        train: a pair of arrays or tensors, samples [N, ...] and labels [N] (classes, integers from 0) or the targets of
+            another task [N, ...]; or a torch DataLoader or Dataset that gives such pairs. Splits that are not given are
+            drawn from it: a tenth, 1,000 at most, for calibration, a fifth for validation, a tenth for the test; the
+            rest is for training.
         calibration: what ranges are calibrated and policies scored on, alike.
         validation: what the accuracy of candidates is measured on, alike.
         test: what no search sees, alike.
         classes: how many there are; None: one more than the largest label.
+        task: what networks are trained on and judged by, such as ``mho.Task("regression", metric_name="snr")``, or a
+            kind of task alone; it goes with the data.
         name: for people.
         seed: of the draw.
 
     Raises:
         DataError: what is given is none of these, has no labels, samples differ in shape, or there are too few.
+        ConfigError: the task is unknown, or is not that of the dataset that is given.
         MemoryBudgetError: all samples take more memory than the budget.
     """
+    task = task if isinstance(task, Task) else Task(task)
     if isinstance(train, Dataset):
+        if task not in (CLASSIFICATION, train.task):
+            raise ConfigError(f"task {task.kind} for a dataset of {train.task.kind}", where="mho.dataset")
         return train
     if classes is not None and classes < 2:
         raise DataError(f"classes is {classes}", where="mho.dataset", expected="2 or more")
     if seed < 0:
         raise DataError(f"seed is {seed}", where="mho.dataset", expected="0 or more")
-    images, labels = read_labelled(train, where="train")
+    images, labels = read_labelled(train, where="train", task=task)
     given = {"calibration": calibration, "validation": validation, "test": test}
-    known = {key: read_labelled(source, where=key) for key, source in given.items() if source is not None}
+    known = {key: read_labelled(source, where=key, task=task) for key, source in given.items() if source is not None}
     missing = [key for key in given if key not in known]
     order, start = np.random.default_rng(seed).permutation(len(labels)), 0
     for key in missing:
@@ -122,10 +134,12 @@ def dataset(
     if not len(rest):
         raise DataError(f"{len(labels)} samples", where="train", expected="enough for all splits; some dozens at least")
     known["train"] = images[rest], labels[rest]
-    most = max(int(split[1].max(initial=0)) for split in known.values()) + 1
-    splits = {key: Split(_as_split_array(values, key), its, None, None) for key, (values, its) in known.items()}
+    splits = {key: Split(_as_split_array(values, key), its, None, None, task) for key, (values, its) in known.items()}
+    if classes is None and task.has_classes:
+        kept = (its[its != task.ignored_label] for _, its in known.values())
+        classes = max(2, *(int(its.max(initial=0)) + 1 for its in kept))
     return Dataset(
-        name, max(2, most) if classes is None else classes,
+        name, classes or 0,
         splits["train"], splits["calibration"], splits["validation"], splits["test"],
     )  # fmt: skip
 
@@ -194,11 +208,19 @@ def _take_inputs(batch: Any, where: str) -> Any:
     return batch
 
 
-def _take_pair(batch: Any, where: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
+def _take_pair(batch: Any, where: str, task: Task) -> tuple[NDArray[Any], NDArray[Any]]:
     if not isinstance(batch, tuple | list) or len(batch) != 2:
         has = f"{len(batch)} parts" if isinstance(batch, tuple | list) else f"a {_kind(batch)}"
         raise DataError(f"batches of {has}, without labels", where=where, expected="(samples, labels)")
     images, labels = _as_array(batch[0], where), _as_array(batch[1], f"labels of {where}")
+    if not task.is_classification:
+        targets = task.as_targets(labels, where=f"targets of {where}")
+        if images.ndim < 2 or len(images) != len(targets):
+            raise DataError(
+                f"samples of shape {list(images.shape)} and targets of shape {list(targets.shape)}", where=where,
+                expected="samples [N, ...], one target a sample",
+            )  # fmt: skip
+        return images, targets
     if labels.dtype.kind not in "iu" or labels.ndim != 1 or not labels.size or int(labels.min()) < 0:
         raise DataError(
             f"labels of shape {list(labels.shape)} and type {labels.dtype}", where=where,

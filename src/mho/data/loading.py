@@ -10,25 +10,32 @@ from numpy.typing import NDArray
 
 from mho.cache_folder import cache_folder
 from mho.data.dataset import Dataset, Split
+from mho.data.own import read_own_data
 from mho.data.raw import RawData, Samples
 from mho.data.spec import DataSpec
-from mho.errors import DataError
+from mho.errors import ConfigError, DataError
+from mho.task.task import CLASSIFICATION, Task
+from mho.user_code import short_name
 
 _BLOCK = 1 << 13
 
 
-def load_dataset(spec: DataSpec, generator: np.random.Generator, cache: Path | None = None) -> Dataset:
+def load_dataset(
+    spec: DataSpec, generator: np.random.Generator, cache: Path | None = None, task: Task = CLASSIFICATION
+) -> Dataset:
     """Load what `spec` describes and cut it; equal generators give equal splits.
 
     Args:
         spec: which data, where, how many images for which purpose.
         generator: decides which training images become calibration and validation images, and the training order.
         cache: folder for decoded archives; the user's cache folder if None.
+        task: what samples have targets of; the sources by name have classes alone.
 
     Raises:
+        ConfigError: a function of the user's fails, or the source has no targets of the task.
         DataError, InputFileError: what is wrong with which file, array or sample.
     """
-    raw = _read(spec, cache or cache_folder() / "data")
+    raw = _read(spec, cache or cache_folder() / "data", task)
     train, test = raw.train, raw.test
     if test is None:
         test, train = _set_aside_test(train, spec, raw.where)
@@ -51,19 +58,29 @@ def load_dataset(spec: DataSpec, generator: np.random.Generator, cache: Path | N
     kept = _take(train, rest)
     mean, std = _normalization(spec, raw, kept[0])
     return Dataset(
-        spec.name,
+        short_name(spec.name),
         len(raw.class_names),
-        train=Split(*kept, mean, std),
-        calibration=Split(*calibration, mean, std),
-        validation=Split(*validation, mean, std),
-        test=Split(*test, mean, std),
+        train=Split(*kept, mean, std, task),
+        calibration=Split(*calibration, mean, std, task),
+        validation=Split(*validation, mean, std, task),
+        test=Split(*test, mean, std, task),
         class_names=raw.class_names,
     )
 
 
-def _read(spec: DataSpec, cache: Path) -> RawData:
+def _read(spec: DataSpec, cache: Path, task: Task) -> RawData:
     from mho.data import named, sources
 
+    if spec.name == "npz":
+        return sources.read_npz(_root(spec), task)
+    if ":" in spec.name:
+        return read_own_data(spec.name, spec.root, task)
+    if not task.is_classification:
+        raise ConfigError(
+            f"data {spec.name!r} has one class a sample, and the task is {task.kind}",
+            where="data.name",
+            expected="'npz', or a function of yours, file.py:function",
+        )
     match spec.name:
         case "digits":
             return named.read_digits()
@@ -73,8 +90,7 @@ def _read(spec: DataSpec, cache: Path) -> RawData:
             return named.read_cifar10(_root(spec), cache)
         case "image-folder":
             return sources.read_image_folder(_root(spec), spec, cache)
-        case "npz":
-            return sources.read_npz(_root(spec))
+    raise AssertionError("DataSpec holds that the name is known")
 
 
 def _root(spec: DataSpec) -> Path:

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from mho.data.dataset import check_labels
 from mho.errors import DataError
+from mho.task.task import CLASSIFICATION, Task
 
-Samples = tuple[NDArray[Any], NDArray[np.int64]]
-"""Images [N, ...] (uint8 or float32) and labels int64 [N]."""
+Samples = tuple[NDArray[Any], NDArray[Any]]
+"""Images [N, ...] (uint8 or float32), and labels int64 [N] or targets [N, ...] of another task."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,8 +23,9 @@ class RawData:
     Attributes:
         where: the file or folder, for messages.
         train, test, validation: images and labels; None where the source has no such part.
-        class_names: one a class.
+        class_names: one a class; none of a task without classes.
         mean, std: a channel's, for images scaled to 0..1; None where they are to be measured.
+        task: what the labels are targets of.
     """
 
     where: str
@@ -33,6 +35,7 @@ class RawData:
     class_names: tuple[str, ...]
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    task: Task = CLASSIFICATION
 
     def __post_init__(self) -> None:
         classes = len(self.class_names)
@@ -51,7 +54,10 @@ class RawData:
             if images.dtype == np.float32 and not np.isfinite(images).all():
                 first = int(np.flatnonzero(~np.isfinite(images.reshape(len(images), -1)).all(axis=1))[0])
                 raise DataError(f"sample {first} holds NaN or infinity", where=where, expected="finite numbers")
-            check_labels(labels, classes, where=where)
+            if self.task.has_classes:
+                check_labels(labels, classes, where=where, ignored=self.task.ignored_label)
+        if not self.task.is_classification:
+            return
         counts = np.bincount(self.train[1], minlength=classes)
         if (counts == 0).any():
             empty = int(np.argmin(counts))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from mho.data.raw import RawData, Samples
 from mho.data.spec import DataSpec
 from mho.errors import DataError, MhoError
 from mho.input_files import check_memory, is_folder
+from mho.task.task import CLASSIFICATION, Task
 
 
 def read_image_folder(root: Path, spec: DataSpec, cache: Path) -> RawData:
@@ -74,47 +76,68 @@ def _decode(root: Path, entries: list[Entry], options: ImageOptions) -> dict[str
     return arrays
 
 
-def read_npz(path: Path) -> RawData:
+_NAMES = ("x_train", "y_train", "x_test", "y_test")
+
+
+def read_npz(path: Path, task: Task = CLASSIFICATION) -> RawData:
     """Read `x_train`, `y_train`, `x_test`, `y_test` from an `.npz` file.
 
     Images are [N, C, H, W], [N, H, W] (one channel) or vectors [N, features]; uint8 0..255 or floating point. Labels
-    are whole numbers from 0. Pickled arrays are refused.
+    are whole numbers from 0. Of other tasks than classification, samples are [N, ...] of any shape, taken as they are,
+    and targets what the task takes (`Task.as_targets`). Pickled arrays are refused.
 
     Raises:
         InputFileError, DataError: names the array.
         MemoryBudgetError: the arrays would take more memory than the budget.
     """
-    names = ("x_train", "y_train", "x_test", "y_test")
-    arrays = read_arrays(path, names)
-    if missing := [name for name in names if name not in arrays]:
-        raise DataError(f"{', '.join(missing)} missing", where=str(path), expected=", ".join(names))
-    check_memory(sum(4 * array.size for array in arrays.values() if array.dtype.kind == "f"), "images", where=str(path))
-    train = _images(arrays["x_train"], f"{path}: x_train"), _labels(arrays["y_train"], f"{path}: y_train")
-    test = _images(arrays["x_test"], f"{path}: x_test"), _labels(arrays["y_test"], f"{path}: y_test")
-    if train[0].shape[1:] != test[0].shape[1:] or train[0].dtype != test[0].dtype:
-        raise DataError(
-            f"x_test is {test[0].dtype} {test[0].shape}, x_train {train[0].dtype} {train[0].shape}",
-            where=str(path),
-            expected="the same type and shape after the first axis",
+    return read_parts(read_arrays(path, _NAMES), str(path), task)
+
+
+def read_parts(arrays: Mapping[str, NDArray[Any]], where: str, task: Task) -> RawData:
+    """Return the data of arrays by the names that `read_npz` takes. Raises as it does."""
+    if missing := [name for name in _NAMES if name not in arrays]:
+        raise DataError(f"{', '.join(missing)} missing", where=where, expected=", ".join(_NAMES))
+    check_memory(sum(4 * array.size for array in arrays.values() if array.dtype.kind == "f"), "images", where=where)
+    train, test = (
+        (
+            _images(arrays[f"x_{part}"], f"{where}: x_{part}", task),
+            _labels(arrays[f"y_{part}"], f"{where}: y_{part}", task),
         )
-    classes = int(max(train[1].max(initial=-1), test[1].max(initial=-1))) + 1
-    if classes > len(train[1]):
-        raise DataError(f"{classes} classes, {len(train[1])} training samples", where=str(path))
-    return RawData(str(path), train, test, None, tuple(str(number) for number in range(classes)))
+        for part in ("train", "test")
+    )
+    for name, one, other in zip("xy", train, test, strict=True):
+        if one.shape[1:] != other.shape[1:] or one.dtype != other.dtype:
+            raise DataError(
+                f"{name}_test is {other.dtype} {other.shape}, {name}_train {one.dtype} {one.shape}",
+                where=where,
+                expected="the same type and shape after the first axis",
+            )
+    classes = 0
+    if task.has_classes:
+        kept = [labels[labels != task.ignored_label] for labels in (train[1], test[1])]
+        classes = int(max(labels.max(initial=-1) for labels in kept)) + 1
+        if classes > train[1].size:
+            raise DataError(f"{classes} classes, {train[1].size} training samples", where=where)
+    return RawData(where, train, test, None, tuple(str(number) for number in range(classes)), task=task)
 
 
-def _images(array: NDArray[Any], where: str) -> NDArray[Any]:
-    if array.ndim not in (2, 3, 4):
+def _images(array: NDArray[Any], where: str, task: Task) -> NDArray[Any]:
+    if not task.is_classification:
+        if array.ndim < 2:
+            raise DataError(f"shape {array.shape}", where=where, expected="[N, ...], each sample an array")
+    elif array.ndim not in (2, 3, 4):
         raise DataError(f"shape {array.shape}", where=where, expected="[N, C, H, W], [N, H, W] or [N, features]")
     if array.dtype != np.uint8:
         if not np.issubdtype(array.dtype, np.floating):
             raise DataError(f"type {array.dtype}", where=where, expected="uint8 or floating point")
         with np.errstate(over="ignore"):  # infinities are refused with the rest
             array = array.astype(np.float32)
-    return array[:, None] if array.ndim == 3 else array
+    return array[:, None] if array.ndim == 3 and task.is_classification else array
 
 
-def _labels(array: NDArray[Any], where: str) -> NDArray[np.int64]:
+def _labels(array: NDArray[Any], where: str, task: Task) -> NDArray[Any]:
+    if not task.is_classification:
+        return task.as_targets(array, where=where)
     if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
         raise DataError(f"{array.dtype} of shape {array.shape}", where=where, expected="whole numbers, shape [N]")
     for index in (array.argmin(), array.argmax()) if array.size else ():

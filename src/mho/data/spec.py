@@ -5,12 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from mho.frozen_model import FrozenModel
 from mho.settings import Count
 
-DataName = Literal["digits", "fashion-mnist", "cifar10", "image-folder", "npz"]
+DATA_NAMES = ("digits", "fashion-mnist", "cifar10", "image-folder", "npz")
+
+
+def _check_name(name: str) -> str:
+    if name not in DATA_NAMES and ":" not in name:
+        raise ValueError(f"is {name!r}; expected {', '.join(DATA_NAMES)}, or a function, file.py:function")
+    return name
+
+
+DataName = Annotated[str, AfterValidator(_check_name)]
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -22,7 +31,9 @@ class DataSpec(FrozenModel):
     """
 
     name: DataName
-    """`digits` (scikit-learn, 8x8), `fashion-mnist`, `cifar10`, `image-folder` or `npz`."""
+    """`digits` (scikit-learn, 8x8), `fashion-mnist`, `cifar10`, `image-folder`, `npz`, or a function of yours,
+    `package.module:function` or `file.py:function` (runs that code), called with `root`, which returns a pair of pairs,
+    (x_train, y_train), (x_test, y_test), of arrays, tensors or torch datasets."""
     root: Path | None = None
     """Folder, archive or file that holds the data. Not needed for `digits`, nor for `fashion-mnist` where Debian's
     package is installed."""

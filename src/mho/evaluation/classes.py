@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.errors import DataError
+from mho.task.metrics import cross_entropy_rows
 
 Labels = NDArray[np.int64]
 
@@ -31,7 +32,7 @@ class Predictions:
     @classmethod
     def of(cls, logits: NDArray[Any], labels: Labels) -> Predictions:
         """Return them of logits [N, classes]."""
-        return cls(logits.argmax(axis=1).astype(np.int64), cross_entropies(logits, labels))
+        return cls(logits.argmax(axis=1).astype(np.int64), cross_entropy_rows(logits, labels, None)[:, 0])
 
 
 @dataclass(frozen=True)
@@ -56,18 +57,6 @@ class Confusion:
     actual: int
     predicted: int
     count: int
-
-
-def cross_entropies(logits: NDArray[Any], labels: Labels) -> NDArray[np.float64]:
-    """Return the cross entropy of each sample, float64 [N], natural logarithm.
-
-    Args:
-        logits: [N, classes].
-        labels: int64 [N], 0..classes - 1.
-    """
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    losses: NDArray[np.float64] = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]
-    return losses
 
 
 def score_classes(labels: Labels, predictions: Predictions, classes: int) -> tuple[ClassScore, ...]:

@@ -19,11 +19,12 @@ from mho.data.dataset import Split
 from mho.errors import TrainingError
 from mho.evaluation.chip import ChipPreparation
 from mho.evaluation.chips import SampledChips, run_chips
-from mho.evaluation.classes import Predictions, cross_entropies
+from mho.evaluation.classes import Predictions
 from mho.hardware.loading import override
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_mapping import MappingModel
 from mho.seeds import derive_seed
+from mho.task.task import Task
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -138,11 +139,16 @@ class ChipEvaluator:
 
 
 def pool_chips(scores: Sequence[Evaluation]) -> Evaluation:
-    """Return the mean loss and accuracy over chips that classify the same samples; counts are those of all of them."""
+    """Return the mean loss and accuracy over chips that answer the same samples; counts are those of all of them."""
     from mho.quantization.training import Evaluation
 
-    correct, count = sum(score.correct for score in scores), sum(score.count for score in scores)
-    return Evaluation(sum(score.loss for score in scores) / len(scores), correct / count, count, correct)
+    count, loss = sum(score.count for score in scores), sum(score.loss for score in scores) / len(scores)
+    right = [score.correct for score in scores if score.correct is not None]
+    if len(right) == len(scores):
+        share = sum(right) / count
+        return Evaluation(loss, share, count, sum(right), math.sqrt(share * (1 - share) / count))
+    error = sum(score.standard_error for score in scores) / len(scores)  # all answer the same samples
+    return Evaluation(loss, sum(score.accuracy for score in scores) / len(scores), count, None, error)
 
 
 def score_chips(
@@ -178,7 +184,7 @@ def score_chips(
         batch_size=batch_size,
         on_chip=on_chip,
     )
-    return [score_logits(outputs, split.labels) for outputs in results]
+    return [score_outputs(outputs, split.labels, split.task) for outputs in results]
 
 
 def evaluate_network(
@@ -234,21 +240,22 @@ def _checked(found: Evaluation) -> dict[str, Any]:
             f"the loss is {found.loss} after training", where="training", hint="lower its learning_rate"
         )
     return {
-        "correct": int(found.correct),
+        "correct": found.correct,
         "count": int(found.count),
-        "accuracy": found.correct / found.count,
+        "accuracy": found.accuracy,
         "loss": float(found.loss),
+        "standard_error": found.standard_error,
     }
 
 
-def score_logits(outputs: Mapping[str, NDArray[np.float32]], labels: NDArray[np.int64]) -> Evaluation:
-    """Return accuracy and mean cross entropy of the only output, logits [N, classes]."""
+def score_outputs(outputs: Mapping[str, NDArray[np.float32]], targets: NDArray[Any], task: Task) -> Evaluation:
+    """Return what a task's metric and loss tell of the only output [N, ...]."""
     from mho.quantization.training import Evaluation
+    from mho.task.losses import sample_losses
 
-    (logits,) = outputs.values()
-    losses = cross_entropies(logits, labels)
-    correct = int((logits.argmax(axis=1) == labels).sum())
-    return Evaluation(float(losses.mean()), correct / len(labels), len(labels), correct)
+    (found,) = outputs.values()
+    losses = sample_losses(task, found, targets)
+    return Evaluation.of(float(losses.mean()), task.measure(found, targets), len(targets))
 
 
 def compile_trained(trainable: TrainableNetwork, hardware: Accelerator, mapping: MappingModel) -> Program:

@@ -93,6 +93,20 @@ def compare_independent(first: tuple[int, int], second: tuple[int, int]) -> Diff
     return _difference(estimate_share(*first), estimate_share(*second), 0.0, p_value)
 
 
+def compare_normal(first: tuple[float, float], second: tuple[float, float]) -> Difference:
+    """Return how two values differ that are normally distributed by the choice of samples; each with its error."""
+    value, error = second[0] - first[0], math.hypot(first[1], second[1])
+    low, high = interval_of(value, error)
+    p_value = 2 * NormalDist().cdf(-abs(value) / error) if error else float(value == 0)
+    return Difference(value, low, high, p_value)
+
+
+def interval_of(value: float, error: float) -> tuple[float, float]:
+    """Return the ends of the confidence interval of a value with a standard error."""
+    half = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * error
+    return value - half, value + half
+
+
 def compare_means(first: Sequence[float], second: Sequence[float]) -> float | None:
     """Return the p-value of Welch's test that chips of two kinds have the same mean accuracy.
 

@@ -19,7 +19,7 @@ from mho.data.dataset import Split
 from mho.errors import UnsupportedOperationError
 from mho.evaluation.chips import SampledChips
 from mho.evaluation.machine_arrays import MachineArrays
-from mho.evaluation.networks import score_logits
+from mho.evaluation.networks import score_outputs
 from mho.hardware.array import Compensation, Placement
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_mapping import MappingModel
@@ -159,7 +159,7 @@ class StatisticalEvaluator:
         seen = self._seen.spread(CORRECTION_SAMPLES) if self._chips.recalibrates else None
         sample = VirtualSample(self._find_tables(trainable), self._seed, VIRTUAL_CHIPS, seen)
         logits = run_on_chips(trainable, layers, shuffled, sample)
-        return score_logits({"logits": logits}, shuffled.labels)
+        return score_outputs({"logits": logits}, shuffled.labels, shuffled.task)
 
     def _find_tables(self, trainable: TrainableNetwork) -> NumberTables:
         """Return the random numbers of all policies, on the device of a network."""

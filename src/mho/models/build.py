@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from typing import Any
 
@@ -101,13 +100,7 @@ def _build_torchvision(name: str, classes: int) -> nn.Module:
 
 
 def _build_by_factory(name: str, classes: int, input_shape: tuple[int, ...]) -> nn.Module:
-    function = load_function(name)
-    try:
-        inspect.signature(function).bind(classes, input_shape)
-    except TypeError as error:
-        raise ConfigError(
-            f"cannot be called with two arguments: {error}", where=name, expected="function(classes, input_shape)"
-        ) from error
+    function = load_function(name, "classes, input_shape")
     try:
         model = function(classes, input_shape)
     except Exception as error:  # the user's own code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -28,14 +29,16 @@ def steps_per_epoch(samples: int, batch_size: int) -> int:
 def shuffled_batches(
     split: Split, batch_size: int, augmentation: str, generator: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield one epoch: inputs float32 [n, ...], normalized, and labels int64 [n].
+    """Yield one epoch: inputs float32 [n, ...], normalized, and targets [n, ...].
 
     Raises:
         DataError: an augmentation of images for samples that are none.
     """
-    if augmentation != "none" and split.images.ndim != 4:
+    if augmentation != "none" and (split.images.ndim != 4 or split.labels.ndim > 2):
         raise DataError(
-            f"samples of shape {split.sample_shape} cannot be augmented by {augmentation}", expected="[C, H, W]"
+            f"samples of shape {split.sample_shape} and targets of shape {list(split.labels.shape[1:])} cannot be "
+            f"augmented by {augmentation}",
+            expected="samples [C, H, W], and targets that do not move with them",
         )
     order = torch.randperm(len(split), generator=generator).numpy()
     for start in range(0, steps_per_epoch(len(split), batch_size) * batch_size, batch_size):
@@ -78,4 +81,4 @@ def _flip_and_crop(batch: Split, generator: torch.Generator) -> Split:
     rows = torch.arange(height) + shifts[0]
     picked = (rows[:, :, None] * padded.shape[3] + columns[:, None, :]).reshape(count, 1, -1)
     moved = padded.flatten(2).gather(2, picked.expand(count, channels, -1)).reshape(images.shape)
-    return Split(moved.numpy(), batch.labels, batch.mean, batch.std)
+    return replace(batch, images=moved.numpy())

@@ -19,10 +19,10 @@ _MODULE, _OPTIMIZERS, _GENERATOR = "module:", "optimizers:", "generator"
 
 @dataclass(frozen=True)
 class EpochResult:
-    """Mean training loss and accuracy (0..1) of one epoch, on augmented batches."""
+    """Mean training loss of one epoch, on augmented batches, and of classifications the accuracy, 0..1; else None."""
 
     loss: float
-    accuracy: float
+    accuracy: float | None
 
 
 class Checkpoint:

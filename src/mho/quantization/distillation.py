@@ -13,6 +13,7 @@ from mho.errors import ConfigError
 from mho.network.graph import Network
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training_options import TrainingOptions
+from mho.task.task import Task
 
 
 class Teacher:
@@ -28,12 +29,19 @@ class Teacher:
         self._module: nn.Module = TrainableNetwork(network).to(device).eval().requires_grad_(False)
         self._share = share
 
-    def mix(self, loss: Tensor, inputs: Tensor, logits: Tensor) -> Tensor:
-        """Return the loss with the mean Kullback-Leibler divergence of `logits` [n, classes] from the teacher's."""
+    def mix(self, loss: Tensor, inputs: Tensor, outputs: Tensor, task: Task) -> Tensor:
+        """Return the loss with the mean divergence of outputs [n, ...] from the teacher's.
+
+        Of scores of classes that of Kullback and Leibler for each sample or position, of others their mean squared
+        difference.
+        """
         with torch.no_grad():
-            wanted = functional.log_softmax(self._module(inputs), 1)
-        found = functional.log_softmax(logits, 1)
-        divergence = functional.kl_div(found, wanted, log_target=True, reduction="batchmean")
+            wanted = self._module(inputs)
+        if task.has_classes:
+            wanted, outputs = (functional.log_softmax(task.class_rows(one), 1) for one in (wanted, outputs))
+            divergence = functional.kl_div(outputs, wanted, log_target=True, reduction="batchmean")
+        else:
+            divergence = functional.mse_loss(outputs, wanted)
         return (1 - self._share) * loss + self._share * divergence
 
 

@@ -1,4 +1,4 @@
-"""Training and evaluation of any module that maps inputs to logits, float or fake-quantized.
+"""Training and evaluation of any module that maps inputs to outputs, float or fake-quantized.
 
 The same module, split, options, generator state and thread count give the same bytes, whether or not the training was
 interrupted in between: every epoch ends in a checkpoint that holds all that the next one depends on.
@@ -16,7 +16,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from mho.data.dataset import Split, hint_of_labels
 from mho.errors import DataError, TrainingError
@@ -37,20 +36,23 @@ from mho.quantization.modules import fix_norms
 from mho.quantization.optimizers import Optimizers
 from mho.quantization.process_group import ProcessGroup
 from mho.quantization.training_options import TrainingOptions
+from mho.task.losses import mean_loss
+from mho.task.task import CLASSIFICATION, Measures, Task
 
 ProgressCallback = Callable[["TrainingProgress"], None]
 
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """Where a training stands: `epoch` and `step` count from 1; loss and accuracy are means over the epoch so far."""
+    """Where a training stands: `epoch` and `step` count from 1; loss and accuracy (of classifications; else None) are
+    means over the epoch so far."""
 
     epoch: int
     epochs: int
     step: int
     steps: int
     loss: float
-    accuracy: float
+    accuracy: float | None
     seconds_left: float
 
 
@@ -64,27 +66,44 @@ class TrainingResult:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Mean cross-entropy and accuracy (0..1) over `count` samples, `correct` of them right."""
+    """How well samples are answered.
+
+    Attributes:
+        loss: mean of the task's loss.
+        accuracy: quality by the task's metric, where more is better (`mho.task.metrics.Metric`): of classifications the
+            accuracy, 0..1.
+        count: samples.
+        correct: those classified correctly; None of other tasks.
+        standard_error: of `accuracy`, by the choice of samples; 0 where it is unknown.
+    """
 
     loss: float
     accuracy: float
     count: int
-    correct: int
+    correct: int | None
+    standard_error: float = 0.0
+
+    @classmethod
+    def of(cls, loss: float, measures: Measures, count: int) -> Evaluation:
+        """Return it of a mean loss and what the metric measures."""
+        return cls(loss, measures.quality, count, measures.correct, measures.standard_error)
 
 
 class _Means:
-    """Means of loss and accuracy over samples, batch by batch."""
+    """Means of loss and, of classifications, accuracy over samples, batch by batch."""
 
     def __init__(self) -> None:
         self.loss, self.correct, self.count = 0.0, 0.0, 0
+        self.is_counted = True
 
-    def add(self, loss: float, correct: float, count: int) -> None:
+    def add(self, loss: float, correct: float | None, count: int) -> None:
         self.loss += loss * count
-        self.correct += correct
+        self.is_counted = correct is not None
+        self.correct += correct or 0.0
         self.count += count
 
     def result(self) -> EpochResult:
-        return EpochResult(self.loss / self.count, self.correct / self.count)
+        return EpochResult(self.loss / self.count, self.correct / self.count if self.is_counted else None)
 
 
 def train(
@@ -106,7 +125,8 @@ def train(
     these are fixed in all steps, corrections stay, and training starts from the calibrated network as it is.
 
     Args:
-        module: maps float32 [n, ...] to logits [n, classes]; may come from `compile_if_possible`.
+        module: maps float32 [n, ...] to outputs [n, ...] that suit the split's task, such as logits [n, classes]; may
+            come from `compile_if_possible`.
         split: what to train on.
         options: how.
         generator: gives the order of the samples and the augmentation.
@@ -122,11 +142,13 @@ def train(
     Raises:
         TrainingError: the loss became NaN or infinite.
         DataError: labels or logits do not fit.
+        ConfigError: label smoothing for a loss that has none.
         ConfigError, InputFileError: the checkpoint is of another training, or torn.
         ConfigError: distillation without a teacher, or a teacher without distillation.
         PolicyError, UnsupportedOperationError: the noise is of other layers or widths, or not for this network.
     """
     original = unwrap(module)
+    split.task.check_smoothing(options.label_smoothing)
     if options.fixed_norm_share < 1:  # else nothing learns the means of channels anew
         clear_corrections(original)
     total = options.total_steps(len(split))
@@ -166,7 +188,7 @@ def evaluate(
         module: the network.
         split: what it is evaluated on.
         batch_size: samples at a time, at most; on a processor fewer of large ones (`samples_at_once`).
-        on_batch: called with the logits [n, classes] and the labels [n] of each batch, in the order of the samples.
+        on_batch: called with the outputs and the targets [n, ...] of each batch, in the order of the samples.
 
     Raises:
         DataError: labels and outputs do not fit.
@@ -174,23 +196,23 @@ def evaluate(
     original = unwrap(module)
     was_training = original.training
     original.eval()
-    means, device = _Means(), device_of(original)
+    task, device, means, measured = split.task, device_of(original), _Means(), list[Measures]()
     if device.type == "cpu":
         batch_size = min(batch_size, samples_at_once(split))
     try:
         with torch.no_grad():
             for inputs, labels in ordered_batches(split, batch_size):
                 inputs, labels = inputs.to(device), labels.to(device)
-                logits = original(inputs)
-                _check_logits(logits, labels)
-                loss = float(functional.cross_entropy(logits, labels))
-                means.add(loss, _count_correct(logits, labels), len(labels))
+                outputs = original(inputs)
+                _check_outputs(task, outputs, labels)
+                if count := task.count(labels):  # none where all labels are ignored
+                    means.add(float(mean_loss(task, outputs, labels)), None, count)
+                measured.append(task.measure(outputs.cpu().numpy(), labels.cpu().numpy()))
                 if on_batch is not None:
-                    on_batch(logits, labels)
+                    on_batch(outputs, labels)
     finally:
         original.train(was_training)
-    mean = means.result()
-    return Evaluation(mean.loss, mean.accuracy, means.count, int(means.correct))
+    return Evaluation.of(means.result().loss, Measures.join(measured), len(split))
 
 
 @dataclass
@@ -237,19 +259,20 @@ class _Trainer:
 
     def _step(
         self, epoch: int, step: int, inputs: Tensor, labels: Tensor, *, is_first: bool
-    ) -> tuple[float, float, int]:
-        """Make a step; return the loss, how many samples are right, and how many there are."""
+    ) -> tuple[float, float | None, int]:
+        """Make a step; return the loss, how many samples are classified correctly, and how many there are."""
         device = device_of(self.module)
         inputs, labels = (self.group.share(part).to(device) for part in (inputs, labels))
         if self.noise is not None:
             self.noise.meet(self.module, inputs)
-        logits = self.module(inputs)
+        outputs, task = self.module(inputs), self.split.task
         if is_first:
-            _check_logits(logits, labels)
-        loss = functional.cross_entropy(logits, labels, label_smoothing=self.options.label_smoothing)
+            _check_outputs(task, outputs, labels)
+        loss = mean_loss(task, outputs, labels, self.options.label_smoothing)
         if self.teacher is not None:
-            loss = self.teacher.mix(loss, inputs, logits)
-        value, correct = self.group.average(loss.item(), _count_correct(logits, labels))
+            loss = self.teacher.mix(loss, inputs, outputs, task)
+        right = int((outputs.argmax(1) == labels).sum()) if task.is_classification else 0
+        value, correct = self.group.average(loss.item(), right)
         if not math.isfinite(value):
             raise TrainingError(
                 f"the loss is {value}",
@@ -259,7 +282,7 @@ class _Trainer:
         self.optimizers.zero_grad()
         loss.backward()
         self.optimizers.step(step)
-        return value, correct, len(labels)
+        return value, correct if task.is_classification else None, len(labels)
 
     def _progress(self, epoch: int, mean: EpochResult) -> TrainingProgress:
         epochs = -(-self.total // self._steps_per_epoch)
@@ -268,18 +291,19 @@ class _Trainer:
         return TrainingProgress(epoch, epochs, self.steps, self.total, mean.loss, mean.accuracy, left)
 
 
-def _count_correct(logits: Tensor, labels: Tensor) -> int:
-    return int((logits.argmax(1) == labels).sum())
-
-
-def _check_logits(logits: Tensor, labels: Tensor) -> None:
-    if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(labels):
-        shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+def _check_outputs(task: Task, outputs: Tensor, labels: Tensor) -> None:
+    if not task.is_classification:
+        if not isinstance(outputs, Tensor):
+            raise DataError(f"the network gives {type(outputs).__name__}", where="training", expected="one output")
+        task.check_outputs(tuple(outputs.shape), tuple(labels.shape), where="training")
+    elif not isinstance(outputs, Tensor) or outputs.dim() != 2 or len(outputs) != len(labels):
+        shape = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise DataError(f"the network gives {shape}", where="training", expected=f"logits [{len(labels)}, classes]")
-    if len(labels) and (largest := int(labels.max())) >= (classes := logits.shape[1]):
+    classes, most = task.count_classes(tuple(outputs.shape)), int(labels.max()) if labels.numel() else 0
+    if task.has_classes and most >= classes and most != task.ignored_label:
         raise DataError(
-            f"label {largest} but only {classes} outputs", where="training", expected="one a class",
-            hint=hint_of_labels(largest, classes),
+            f"label {most} but only {classes} outputs", where="training", expected="one a class",
+            hint=hint_of_labels(most, classes),
         )  # fmt: skip
 
 
@@ -290,5 +314,6 @@ def _describe(module: nn.Module, split: Split, options: TrainingOptions) -> dict
         "options": dataclasses.asdict(options),
         "samples": len(split),
         "sample_shape": list(split.sample_shape),
+        **({} if split.task == CLASSIFICATION else {"task": split.task.to_json()}),
         "policy": None if policy is None else policy.to_json(),
     }

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 
 import torch
-from torch.nn import functional
 
 from mho.data.dataset import Split
 from mho.network.graph import Network
 from mho.quantization.qat import TrainableNetwork
+from mho.task.losses import mean_loss
 
 _STEPS = 3
 """Steps that are measured, after one that is not."""
@@ -32,7 +32,7 @@ def measure_training_step(network: Network, split: Split, batch_size: int, devic
     for step in range(_STEPS + 1):
         if step == 1:
             start = time.perf_counter()
-        functional.cross_entropy(module(inputs), labels).backward()
+        mean_loss(split.task, module(inputs), labels).backward()
         if device != "cpu":
             torch.cuda.synchronize()
     return (time.perf_counter() - start) / (_STEPS * count)

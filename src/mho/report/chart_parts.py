@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from mho.formats import format_cost, format_percent
+from mho.formats import format_cost
 from mho.report.result_search import SearchFigures
+from mho.report.result_task import TaskFigures
 
 Figure = dict[str, Any]
 SLANTED_FROM = 6
@@ -53,20 +54,22 @@ def limit_layout(search: SearchFigures, factor: float) -> dict[str, Any]:
         }  # fmt: skip
         return {"shapes": [line], "annotations": [text]}
     target = search.target_accuracy or 0.0
-    return {"shapes": [_target_line(target)], "annotations": [_target_text(target)]}
+    return {"shapes": [_target_line(target, search.task)], "annotations": [_target_text(target, search.task)]}
 
 
-def _target_line(target: float) -> dict[str, Any]:
+def _target_line(target: float, task: TaskFigures) -> dict[str, Any]:
+    place = task.chart_value(target)
     return {
-        "type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": percent(target), "y1": percent(target),
+        "type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": place, "y1": place,
         "line": {"color": "var(--muted)", "width": 1, "dash": "dash"},
     }  # fmt: skip
 
 
-def _target_text(target: float) -> dict[str, Any]:
+def _target_text(target: float, task: TaskFigures) -> dict[str, Any]:
     return {
-        "text": f"accepted from {format_percent(target)}", "x": 1, "xref": "paper", "xanchor": "right",
-        "y": percent(target), "yanchor": "top", "showarrow": False, "font": {"color": "var(--muted)"},
+        "text": f"accepted from {task.judged_by.format(target, page=True)}", "x": 1, "xref": "paper",
+        "xanchor": "right",
+        "y": task.chart_value(target), "yanchor": "top", "showarrow": False, "font": {"color": "var(--muted)"},
     }  # fmt: skip
 
 
@@ -100,6 +103,6 @@ def latency_unit(largest_us: float) -> tuple[float, str]:
     return (1e-3, "ms") if largest_us < 1e6 else (1e-6, "s")
 
 
-def percent(share: float | None) -> float | None:
-    """Return a share in percent, with four digits behind the point."""
-    return None if share is None else round(100 * share, 4)
+def validation_title(search: SearchFigures) -> str:
+    """Return what the axis of accuracies is called."""
+    return search.task.with_unit(f"{search.task.words} on validation data")

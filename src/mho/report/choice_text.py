@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from mho.bit_search.verdicts import Verdict
-from mho.formats import TIMES, format_cost, format_percent, plural
+from mho.formats import TIMES, format_cost, plural
 from mho.report.result import RunResult
 from mho.report.result_search import EvaluationFigures, SearchFigures
 
@@ -85,13 +85,13 @@ def explain_choice(result: RunResult) -> tuple[str, ...]:
 
 
 def _describe_found(search: SearchFigures, found: EvaluationFigures) -> str:
-    interval = ""
+    interval, tell = "", search.task.judged_by.format
     if found.low is not None and found.high is not None:
-        interval = f", 95 % interval {format_percent(found.low)} to {format_percent(found.high)}"
+        interval = f", 95 % interval {tell(found.low, page=True)} to {tell(found.high, page=True)}"
     mean = f" (mean of {found.seeds} seeds{interval})" if found.seeds > 1 else " (one measurement)"
     return (
         f"The star is policy {found.index + 1}: {format_cost(found.cost, search.unit)}, {found.gain:.2f}{TIMES}, "
-        f"{format_percent(found.accuracy or 0.0)} on validation data{mean}."
+        f"{tell(found.accuracy, page=True)} on validation data{mean}."
     )
 
 
@@ -101,10 +101,14 @@ def _describe_rule(search: SearchFigures) -> str:
     if search.cost_budget is not None:
         limit = format_cost(search.cost_budget, search.unit)
         return f"What wins is the lowest loss on the calibration split at no more than {limit}.{seeds}"
-    target = format_percent(search.target_accuracy or 0.0)
-    smoothed = "" if search.smoothed_target is None else f" (then from {format_percent(search.smoothed_target)})"
+    metric = search.task.judged_by
+    target, drop = metric.format(search.target_accuracy, page=True), search.allowed_drop or 0.0
+    smoothed = (
+        "" if search.smoothed_target is None else f" (then from {metric.format(search.smoothed_target, page=True)})"
+    )
+    least, side = ("least", "below") if metric.is_more_better else ("most", "above")
     return (
-        f"What wins is the cheapest policy with at least {target}: {search.allowed_drop:.2f} points below "
+        f"What wins is the cheapest policy with at {least} {target}: {metric.format_drop(drop)} {side} "
         f"{_describe_full(search, reference)}, {plural(reference.seeds, 'seed')}). It must reach "
         f"that as measured, and once accuracies are smoothed along the loss{smoothed}: of many single measurements the "
         f"fastest that seems accurate enough is a lucky one.{seeds}"
@@ -113,11 +117,12 @@ def _describe_rule(search: SearchFigures) -> str:
 
 def _describe_full(search: SearchFigures, reference: EvaluationFigures) -> str:
     """Return what drops count from: uniform 8/8, by exact integers where policies were evaluated on chips."""
-    accuracy = reference.accuracy or 0.0
-    full = (search.target_accuracy or 0.0) + (search.allowed_drop or 0.0) / 100
-    if abs(full - accuracy) < 1e-9 or not search.target_accuracy:
-        return f"uniform 8/8 ({format_percent(accuracy)}"
-    return f"uniform 8/8 with exact integers ({format_percent(full)}, and {format_percent(accuracy)} on chips"
+    accuracy, metric = reference.accuracy or 0.0, search.task.judged_by
+    full = (search.target_accuracy or 0.0) + metric.allowed(search.allowed_drop or 0.0)
+    own = metric.format(accuracy, page=True)
+    if abs(full - accuracy) < 1e-9 or search.target_accuracy in (None, metric.worst):
+        return f"uniform 8/8 ({own}"
+    return f"uniform 8/8 with exact integers ({metric.format(full, page=True)}, and {own} on chips"
 
 
 def _count(what: str, entries: Iterable[EvaluationFigures]) -> str:

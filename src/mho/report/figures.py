@@ -9,8 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mho.formats import TIMES, format_cost, format_percent, plural
-from mho.report.chart_parts import Figure, base_layout, cost_unit, latency_unit, limit_layout, percent, show_layers
+from mho.formats import TIMES, format_cost, plural
+from mho.report.chart_parts import (
+    Figure,
+    base_layout,
+    cost_unit,
+    latency_unit,
+    limit_layout,
+    show_layers,
+    validation_title,
+)
 from mho.report.choice_text import describe_outcome
 from mho.report.result import RunResult
 from mho.report.result_search import EvaluationFigures, SearchFigures
@@ -26,6 +34,8 @@ _MOST_WITH_BITS = 300
 """Of more policies than this, points do not say their bits: the table does."""
 _HIDDEN_BELOW_POINTS = 12.0
 """Accuracy further below the target than this is left off the chart (and said so): it would flatten the rest."""
+_HIDDEN_BELOW_DROPS = 12.0
+"""The same of metrics without percent, in what may be lost."""
 
 
 def build_figures(result: RunResult) -> dict[str, Figure]:
@@ -42,7 +52,9 @@ def build_figures(result: RunResult) -> dict[str, Figure]:
     if any(own.less is not None for own in result.worths):
         figures["worths"] = worth_of_bits(result.worths, result.search.unit)
     if searches := compared_searches(result):
-        figures["searches"] = course_of_searches(searches, has_budget=result.search.cost_budget is not None)
+        figures["searches"] = course_of_searches(
+            searches, result.task, has_budget=result.search.cost_budget is not None
+        )
     if any(training.points for training in result.trainings):
         figures["training"] = training_curves(result)
     return figures
@@ -65,16 +77,16 @@ def accuracy_against_cost(search: SearchFigures) -> Figure:
         ),
         {
             "type": "scatter", "mode": "lines", "name": "Pareto front", "hoverinfo": "skip",
-            "x": [entry.cost * factor for entry in front], "y": [percent(entry.accuracy) for entry in front],
+            "x": [entry.cost * factor for entry in front],
+            "y": [search.task.chart_value(entry.accuracy) for entry in front],
             "line": {"color": "var(--found)", "width": 2, "shape": "hv"},
         },
         _points(_pick(shown, 0), search, factor, "uniform 8/8", _marker("var(--reference)", "diamond", 14)),
         _points(_pick(shown, search.best), search, factor, "found policy", _marker("var(--found)", "star", 18)),
     ]  # fmt: skip
-    alt = (
-        f"Accuracy over {search.objective_words} of {plural(len(shown), 'policy', 'policies')}, with the Pareto front."
-    )
-    layout = base_layout(f"{search.objective_words}, {unit}", "accuracy on validation data, %", height=440, alt=alt)
+    what = f"{search.task.title} over {search.objective_words}"
+    alt = f"{what} of {plural(len(shown), 'policy', 'policies')}, with the Pareto front."
+    layout = base_layout(f"{search.objective_words}, {unit}", validation_title(search), height=440, alt=alt)
     layout |= limit_layout(search, factor)
     layout["xaxis"]["rangemode"] = "tozero"
     return {"data": [trace for trace in traces if trace["x"]], "layout": layout}
@@ -133,7 +145,7 @@ def search_progress(result: RunResult) -> Figure:
     others = [entry for entry in search.evaluations if not search.accepts(entry)]
 
     def value(entry: EvaluationFigures) -> float | None:
-        return percent(entry.accuracy) if has_budget else entry.gain
+        return search.task.chart_value(entry.accuracy) if has_budget else entry.gain
 
     def points(entries: list[EvaluationFigures], name: str, marker: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -154,11 +166,11 @@ def search_progress(result: RunResult) -> Figure:
             {
                 "type": "scatter", "mode": "lines", "name": "best so far by all rules", "hoverinfo": "skip",
                 "x": [point.evaluated for point in course],
-                "y": [percent(point.accuracy) if has_budget else point.gain for point in course],
+                "y": [search.task.chart_value(point.accuracy) if has_budget else point.gain for point in course],
                 "line": {"color": "var(--found)", "width": 2, "shape": "hv"},
             }
         )  # fmt: skip
-    title = "accuracy on validation data, %" if has_budget else "gain over uniform 8/8"
+    title = validation_title(search) if has_budget else "gain over uniform 8/8"
     alt = f"{title} of {plural(len(search.evaluations), 'policy', 'policies')} in the order tried."
     layout = base_layout("policies tried", title, height=360, alt=alt)
     layout["yaxis"] |= {} if has_budget else {"ticksuffix": TIMES}
@@ -181,7 +193,7 @@ def training_curves(result: RunResult) -> Figure:
         if training.points
     ]  # fmt: skip
     alt = "Training loss by epoch: " + ", ".join(str(trace["name"]) for trace in traces) + "."
-    layout = base_layout("epoch", "training loss (cross entropy)", height=320, alt=alt)
+    layout = base_layout("epoch", f"training loss ({result.task.loss.replace('-', ' ')})", height=320, alt=alt)
     layout["yaxis"] |= {"type": "log", "dtick": 1, "exponentformat": "power"}
     return {"data": traces, "layout": layout}
 
@@ -189,7 +201,10 @@ def training_curves(result: RunResult) -> Figure:
 def lowest_shown(search: SearchFigures) -> float:
     """Return the accuracy below which policies are left off charts."""
     least = search.evaluations[search.best].accuracy if search.target_accuracy is None else search.target_accuracy
-    return (least or 0.0) - _HIDDEN_BELOW_POINTS / 100
+    if search.task.unit == "%":
+        return (least or 0.0) - _HIDDEN_BELOW_POINTS / 100
+    reference = search.evaluations[0].accuracy or 0.0
+    return (least or 0.0) - _HIDDEN_BELOW_DROPS * max(abs(reference - (least or 0.0)), 1e-3 * abs(reference))
 
 
 def _is_shown(search: SearchFigures, entry: EvaluationFigures) -> bool:
@@ -207,12 +222,16 @@ def _points(
 ) -> dict[str, Any]:
     trace: dict[str, Any] = {
         "type": "scatter", "mode": "markers", "name": name, "marker": marker,
-        "x": [entry.cost * factor for entry in entries], "y": [percent(entry.accuracy) for entry in entries],
+        "x": [entry.cost * factor for entry in entries],
+        "y": [search.task.chart_value(entry.accuracy) for entry in entries],
         "hovertext": [_describe(entry, search) for entry in entries], "hoverinfo": "text",
     }  # fmt: skip
     if any(entry.high is not None for entry in entries):
-        up = [100 * ((entry.high or 0.0) - (entry.accuracy or 0.0)) if entry.high else 0.0 for entry in entries]
-        down = [100 * ((entry.accuracy or 0.0) - (entry.low or 0.0)) if entry.high else 0.0 for entry in entries]
+        scale = search.task.scale
+        up = [scale * ((entry.high or 0.0) - (entry.accuracy or 0.0)) if entry.high else 0.0 for entry in entries]
+        down = [scale * ((entry.accuracy or 0.0) - (entry.low or 0.0)) if entry.high else 0.0 for entry in entries]
+        if search.task.better == "less":
+            up, down = down, up
         trace["error_y"] = {
             "type": "data", "symmetric": False, "array": up, "arrayminus": down, "color": marker["color"], "width": 4
         }  # fmt: skip
@@ -225,7 +244,7 @@ def _describe(entry: EvaluationFigures, search: SearchFigures) -> str:
     accuracy = (
         ("failed" if entry.score is None else "not promoted")
         if entry.accuracy is None
-        else format_percent(entry.accuracy)
+        else search.task.judged_by.format(entry.accuracy, page=True)
     )
     seeds = "one measurement" if entry.seeds == 1 else f"mean of {entry.seeds} seeds"
     outcome = "" if entry.verdict is None else f"; {describe_outcome(entry)}"

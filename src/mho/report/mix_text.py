@@ -20,6 +20,7 @@ def print_mix(console: Console, result: SearchResult, parts: Mapping[str, MixPar
         parts: of the best policies, by network; empty where there is none.
     """
     goal, best, unit = result.goal, result.best, result.goal.objective.unit
+    metric = goal.task.metric
     outcome = "no policy keeps the allowed loss"
     if best is not None:
         outcome = (
@@ -34,7 +35,7 @@ def print_mix(console: Console, result: SearchResult, parts: Mapping[str, MixPar
             Column("network", tuple(parts)),
             Column("cost", tuple(format_cost(part.cost, unit) for part in parts.values())),
             Column("at 8/8", tuple(format_cost(part.reference_cost, unit) for part in parts.values())),
-            Column("validation", tuple(f"{100 * part.accuracy:.2f} %" for part in parts.values())),
-            Column("at 8/8", tuple(f"{100 * part.reference_accuracy:.2f} %" for part in parts.values())),
+            Column("validation", tuple(metric.format(part.accuracy) for part in parts.values())),
+            Column("at 8/8", tuple(metric.format(part.reference_accuracy) for part in parts.values())),
         ]
         print_columns(console, columns)

@@ -20,6 +20,9 @@ def _page_units(text: str) -> str:
 _FILTERS = {
     "page_units": _page_units,
     "percent": formats.format_percent,
+    "metric": lambda quality, task: task.judged_by.format(quality, page=True),
+    "drop": lambda lost, task: task.judged_by.format_drop(task.scale * lost),
+    "drop_number": lambda lost, task: task.judged_by.format_number(task.scale * lost),
     "count": formats.format_count,
     "cost": formats.format_cost,
     "latency": partial(formats.format_time, page=True),

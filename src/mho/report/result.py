@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import model_validator
+
 from mho.errors import MhoError
 from mho.frozen_model import FrozenModel
 from mho.input_files import read_json
@@ -31,7 +33,8 @@ from mho.report.result_figures import (
     ZeroSliceFigures,
 )
 from mho.report.result_networks import ClassErrors, CostSplit, DeployedSize, Sensitivities
-from mho.report.result_search import OperandWorth, SearchFigures, SearchSummary
+from mho.report.result_search import OperandWorth, SearchFigures, SearchSummary, rename_key
+from mho.report.result_task import TaskFigures
 from mho.report.schedule_document import AreaFigures
 from mho.settings import parse_settings
 
@@ -62,8 +65,9 @@ class RunResult(FrozenModel):
     """The data."""
     candidates: tuple[Candidate, ...]
     """Float, uniform 8/8 and the found policy, in this order."""
-    drop_points: float
-    """Points of test accuracy lost against uniform 8/8 with ideal integers (negative: gained)."""
+    drop: float
+    """How much is lost on test data against uniform 8/8 with ideal integers (negative: gained), in the unit of the
+    task's metric: points of accuracy."""
     layers: tuple[LayerFigures, ...]
     """MVM layers in execution order."""
     map: MapDocument | None = None
@@ -135,6 +139,17 @@ class RunResult(FrozenModel):
     """Stages in order."""
     files: tuple[FileFigures, ...]
     """Files that the run made."""
+
+    @property
+    def task(self) -> TaskFigures:
+        """What networks were judged by."""
+        return self.search.task
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_old_name(cls, content: Any) -> Any:
+        """Results that predate other tasks have the drop by the name of its unit, points."""
+        return rename_key(content, "drop_points", "drop")
 
     def candidate(self, name: str) -> Candidate:
         """Return the candidate of that name. Raises `MhoError` for an unknown one."""

@@ -1,6 +1,6 @@
 """What a result tells of chips that are not ideal: what was reached, what costs accuracy, the mapping, the model.
 
-Accuracies are fractions in 0..1.
+Accuracies are fractions in 0..1, or of other tasks than classification qualities by their metric.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from mho.frozen_model import FrozenModel
-from mho.report.result_figures import Count, Share
+from mho.report.result_figures import Count, Quality
 
 
 class TargetFigures(FrozenModel):
@@ -18,17 +18,17 @@ class TargetFigures(FrozenModel):
 
     accuracy: float
     """What is wanted: uniform 8/8 with exact integers, less the allowed drop."""
-    found: Share
+    found: Quality
     """What the found policy has."""
-    reference: Share
+    reference: Quality
     """What uniform 8/8 has, evaluated as the found policy is."""
     is_reached: bool
     """True where the found policy has as much."""
 
     @property
-    def missing_points(self) -> float:
-        """Points (percent) that are missing; 0 where it is reached."""
-        return 0.0 if self.is_reached else 100 * (self.accuracy - self.found)
+    def missing(self) -> float:
+        """Quality that is missing; 0 where it is reached."""
+        return 0.0 if self.is_reached else self.accuracy - self.found
 
 
 class ErrorSource(FrozenModel):
@@ -38,7 +38,7 @@ class ErrorSource(FrozenModel):
     """For people."""
     keys: tuple[str, ...]
     """Keys of the accelerator that are set to their ideal values."""
-    accuracy: Share
+    accuracy: Quality
     """Without it, on validation data."""
 
 
@@ -49,9 +49,9 @@ class ErrorSources(FrozenModel):
     """Sampled chips, the same for all."""
     samples: Annotated[int, Field(ge=1)]
     """Validation samples of each."""
-    accuracy: Share
+    accuracy: Quality
     """With all errors, on these."""
-    exact_accuracy: Share
+    exact_accuracy: Quality
     """With none of them."""
     sources: tuple[ErrorSource, ...]
     """That which costs most first."""
@@ -64,7 +64,7 @@ class TriedBound(FrozenModel):
     """The bound: `mapping.max_error` of the accelerator."""
     cost: Count
     """Of the objective, in its unit."""
-    accuracy: Share
+    accuracy: Quality
     """On chips, on validation data, calibrated."""
 
 
@@ -77,7 +77,7 @@ class MappingChoice(FrozenModel):
     """Those whose mappings differ, the loosest first."""
     unit: str
     """Of costs."""
-    exact_accuracy: Share
+    exact_accuracy: Quality
     """Of uniform 8/8 with exact integers, calibrated."""
     target_accuracy: float
     """That less the allowed drop."""
@@ -88,9 +88,9 @@ class ComparedPolicy(FrozenModel):
 
     index: Count
     """Place in the search."""
-    model: Share
+    model: Quality
     """Accuracy by the statistical model."""
-    chips: Share
+    chips: Quality
     """Mean accuracy on sampled chips."""
 
 
@@ -103,5 +103,5 @@ class ModelAgreement(FrozenModel):
     """Validation samples."""
     rank_correlation: Annotated[float, Field(ge=-1, le=1)] | None
     """Spearman's; null where accuracies are all alike, or of fewer than three policies."""
-    mean_difference: Share
+    mean_difference: Quality
     """Mean absolute difference of accuracies."""

@@ -12,28 +12,33 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 
 from mho.cost_model.document import leave_out_adc_bits
 from mho.evaluation.chips import describe_chips
-from mho.evaluation.confidence import MeanBand, find_band
+from mho.evaluation.confidence import MeanBand, find_band, find_mean_band
 from mho.frozen_model import FrozenModel
 from mho.mapping.layer_mapping import MappingModel
 from mho.policy import write_widths
+from mho.report.result_task import TaskFigures
 from mho.scheduling.regime import Regime
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Quality = float
+"""An accuracy, 0..1; of other tasks than classification, a quality by the task's metric."""
 Count = Annotated[int, Field(ge=0)]
 Duration = Annotated[float, Field(ge=0)]
 
 
 class Score(FrozenModel):
-    """How many samples a network got right."""
+    """How well a network answers samples."""
 
-    correct: Count
-    """Samples classified correctly."""
+    correct: Count | None = None
+    """Samples classified correctly; null of other tasks than classification."""
     count: Annotated[int, Field(ge=1)]
-    """Samples classified."""
-    accuracy: Share
-    """correct / count."""
+    """Samples answered."""
+    accuracy: Quality
+    """correct / count; of other tasks the quality by the task's metric, more is better."""
     loss: float | None = None
-    """Mean cross entropy, where it was measured."""
+    """Mean of the task's loss (of classification, cross entropy), where it was measured."""
+    standard_error: Annotated[float, Field(ge=0)] | None = None
+    """Of the accuracy, by the choice of samples; 0 of a metric of the user's, null in results that predate it."""
 
 
 class Candidate(FrozenModel):
@@ -179,8 +184,10 @@ class ChipAccuracies(FrozenModel):
     """Temperature, K; null where it is that at which drift was measured."""
     reads: Annotated[int, Field(ge=0)] = 0
     """Reads since the cells were written."""
-    accuracies: tuple[Share, ...]
+    accuracies: tuple[Quality, ...]
     """Of chips of seeds 1, 2 and so on."""
+    task: TaskFigures = TaskFigures()
+    """What accuracies are."""
 
     @property
     def mean(self) -> float:
@@ -190,7 +197,9 @@ class ChipAccuracies(FrozenModel):
     @property
     def band(self) -> MeanBand:
         """The mean with its confidence interval over chips."""
-        return find_band([round(share * self.images) for share in self.accuracies], self.images)
+        if self.task.is_classification:
+            return find_band([round(share * self.images) for share in self.accuracies], self.images)
+        return find_mean_band(self.accuracies, worst=self.task.judged_by.worst)
 
     @property
     def chips(self) -> str:

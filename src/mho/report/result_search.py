@@ -1,6 +1,7 @@
 """The search in a result: its evaluations, the effect of bits of single layers, and what other searches found.
 
-Losses are natural logarithms (cross entropy on the calibration split), accuracies fractions in 0..1.
+Losses are those on the calibration split (of classification natural logarithms: cross entropy), accuracies fractions in
+0..1, or of other tasks qualities by their metric (`TaskFigures`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,15 @@ from mho.cost_model.document import leave_out_adc_bits
 from mho.formats import plural
 from mho.frozen_model import FrozenModel
 from mho.policy import write_widths
-from mho.report.result_figures import Count, Duration, Share
+from mho.report.result_figures import Count, Duration, Quality
+from mho.report.result_task import TaskFigures
+
+
+def rename_key(content: Any, old: str, new: str) -> Any:
+    """Return a table with another name for a key that it has by its old one."""
+    if isinstance(content, dict) and old in content and new not in content:
+        return {new if key == old else key: value for key, value in content.items()}
+    return content
 
 
 class EvaluationFigures(FrozenModel):
@@ -46,12 +55,12 @@ class EvaluationFigures(FrozenModel):
     """No other policy costs at most as much and is more accurate."""
     seeds: Annotated[int, Field(ge=1)] = 1
     """With how many seeds it was measured: score and accuracy are their means."""
-    smoothed: Share | None = None
+    smoothed: Quality | None = None
     """Accuracy as smoothed along the score (`mho.bit_search.goal`); null where there is none, and in results that
     predate it."""
-    low: Share | None = None
+    low: Quality | None = None
     """Lower end of the 95 % interval of the mean over seeds (Student's t); null where only the mean is kept."""
-    high: Share | None = None
+    high: Quality | None = None
     """Its upper end."""
     verdict: Verdict | None = None
     """What became of it, and why; null in results that predate it."""
@@ -71,6 +80,8 @@ class EvaluationFigures(FrozenModel):
 class SearchFigures(FrozenModel):
     """How the policy was found."""
 
+    task: TaskFigures = TaskFigures()
+    """What networks were judged by: what accuracies are, here and in all of the result."""
     method: str
     """Search method."""
     objective: str
@@ -86,10 +97,11 @@ class SearchFigures(FrozenModel):
     space: str
     """Number of policies in the search space, exact, in decimal."""
     allowed_drop: float | None
-    """Points of accuracy that may be lost against uniform 8/8; null where the cost was limited instead."""
+    """How much may be lost against uniform 8/8, in the unit of the task's metric, points of accuracy for instance; null
+    where the cost was limited instead."""
     target_accuracy: float | None
     """Smallest accuracy that was accepted, on validation data; null where the cost was limited instead."""
-    smoothed_target: Share | None = None
+    smoothed_target: Quality | None = None
     """Smallest smoothed accuracy that was accepted; null where the cost was limited, and in results that predate it."""
     cost_budget: float | None = None
     """What the policy might cost, in `unit`: the most accurate one within it was searched; null: no limit."""
@@ -109,10 +121,7 @@ class SearchFigures(FrozenModel):
     @classmethod
     def _read_old_name(cls, content: Any) -> Any:
         """Results that predate other tasks have the allowed drop by the name of its unit, points."""
-        if isinstance(content, dict) and "allowed_drop_points" in content:
-            content = dict(content)
-            content.setdefault("allowed_drop", content.pop("allowed_drop_points"))
-        return content
+        return rename_key(content, "allowed_drop_points", "allowed_drop")
 
     @property
     def spent(self) -> str:
@@ -130,7 +139,7 @@ class SearchFigures(FrozenModel):
             return False
         if self.cost_budget is not None:
             return entry.cost <= self.cost_budget
-        return entry.accuracy >= (self.target_accuracy or 0.0) - 1e-12
+        return self.target_accuracy is None or entry.accuracy >= self.target_accuracy - 1e-12
 
 
 class StepWorth(FrozenModel):
@@ -170,7 +179,7 @@ class BestSoFar(FrozenModel):
     """Distinct policies, uniform 8/8 counted in."""
     gain: float
     """Cost of uniform 8/8 / cost of the best one so far."""
-    accuracy: Share
+    accuracy: Quality
     """Of it, on validation data."""
 
 
@@ -193,7 +202,7 @@ class SearchSummary(FrozenModel):
     """Of the best policy, before full training; null: there is none."""
     gain: float | None
     """Cost of uniform 8/8 / cost."""
-    accuracy: Share | None
+    accuracy: Quality | None
     """Of the best policy, on validation data, before full training."""
     course: tuple[BestSoFar, ...]
     """The best so far, after more and more evaluations."""

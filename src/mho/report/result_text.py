@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from mho.bit_search.methods import GIVEN
-from mho.formats import NO_WRITES, TIMES, format_cost, format_percent, format_points, format_share, format_time, plural
+from mho.formats import NO_WRITES, TIMES, format_cost, format_time, plural
 from mho.report.columns import Column, print_columns
 from mho.report.result import RunResult
 from mho.report.result_chips import ErrorSources
 from mho.report.result_figures import Candidate, ChipAccuracies, ChipFigures
 from mho.report.result_search import SearchFigures
 from mho.scheduling.regime import Regime
+from mho.task.metrics import Metric
 from mho.terminal import Console, Text
 
 
-def compare_accuracy(points: float, accuracy: float, other: str) -> str:
+def compare_accuracy(metric: Metric, lost: float, accuracy: float, other: str) -> str:
     """Say how an accuracy compares with that of `other`.
 
     Args:
-        points: of accuracy lost against it.
-        accuracy: of the other, 0..1.
+        metric: what accuracies are.
+        lost: accuracy lost against it.
+        accuracy: of the other.
         other: its name.
     """
-    share = f"{other} ({format_percent(accuracy)})"
-    if abs(points) < 0.005:
+    share, drop = f"{other} ({metric.format(accuracy, page=True)})", metric.scale * lost
+    if abs(drop) < 0.005 and metric.digits is not None:
         return f"as accurate as {share}"
-    return f"{format_points(abs(points))} {'below' if points > 0 else 'above'} {share}"
+    return f"{metric.format_drop(abs(drop))} {metric.tell_side(drop)} {share}" if drop else f"that of {share}"
 
 
 def describe_speed(
@@ -85,22 +87,30 @@ def describe_accuracy(result: RunResult) -> str:
     """Return how accurate a run's network is: on sampled chips and with ideal integers, or why with these alone."""
     in_float, reference, found = (result.candidate(name) for name in ("float", "reference", "found"))
     exact, before = (one.integer_reference or one.test for one in (found, reference))
-    accelerator, data = str(result.accelerator["name"]), result.data.name
+    accelerator, data, metric = str(result.accelerator["name"]), result.data.name, result.task.judged_by
     if result.chip_accuracies:
         *others, own = result.chip_accuracies
-        lost = compare_accuracy(100 * (before.accuracy - own.mean), before.accuracy, "uniform 8/8 with ideal integers")
+        lost = compare_accuracy(
+            metric, before.accuracy - own.mean, before.accuracy, "uniform 8/8 with ideal integers"
+        )  # fmt: skip
         more = "".join(f"; {one.label} gets {describe_spread(one)} on these chips" for one in others)
+        samples = f"{plural(own.images, 'test sample')} of {data}"
+        what = (
+            f"{describe_spread(own)} of {samples} right"
+            if result.task.is_classification
+            else f"a {metric.words} of {describe_spread(own)} on {samples}"
+        )
         return (
-            f"On {own.chips}, it gets {describe_spread(own)} of {plural(own.images, 'test sample')} of {data} right, "
-            f"{lost}{more}. With ideal integers it gets {format_percent(exact.accuracy)}, float32 "
-            f"{format_percent(in_float.test.accuracy)}."
+            f"On {own.chips}, it gets {what}, {lost}{more}. With ideal integers it gets "
+            f"{metric.format(exact.accuracy, page=True)}, float32 {metric.format(in_float.test.accuracy, page=True)}."
         )
     compared = " and ".join(
-        compare_accuracy(100 * (other.accuracy - exact.accuracy), other.accuracy, name)
+        compare_accuracy(metric, other.accuracy - exact.accuracy, other.accuracy, name)
         for other, name in ((before, "uniform 8/8"), (in_float.test, "float32"))
     )
     told = (
-        f"Its integer-reference accuracy on the test samples of {data} is {format_percent(exact.accuracy)}, {compared}."
+        f"Its integer-reference {metric.words} on the test samples of {data} is "
+        f"{metric.format(exact.accuracy, page=True)}, {compared}."
     )
     if result.unsampled:
         return (
@@ -115,30 +125,33 @@ def describe_target(result: RunResult) -> str:
     target = result.target
     if target is None or target.is_reached:
         return ""
+    metric = result.task.judged_by
     return (
-        f" It misses the {format_percent(target.accuracy)} that the allowed drop asks for on validation data by "
-        f"{format_points(target.missing_points)}."
+        f" It misses the {metric.format(target.accuracy, page=True)} that the allowed drop asks for on validation data "
+        f"by {metric.format_drop(metric.scale * target.missing)}."
     )
 
 
-def describe_errors(errors: ErrorSources) -> str:
+def describe_errors(errors: ErrorSources, metric: Metric) -> str:
     """Return what costs accuracy on chips, that which costs most first."""
-    told = [f"{format_percent(one.accuracy)} without {one.name}" for one in errors.sources]
+    told = [f"{metric.format(one.accuracy, page=True)} without {one.name}" for one in errors.sources]
     return (
-        f"errors: on validation data {format_percent(errors.accuracy)} on {plural(errors.chips, 'chip')}, "
-        f"{format_percent(errors.exact_accuracy)} without any error{''.join(f', {one}' for one in told)}; "
+        f"errors: on validation data {metric.format(errors.accuracy, page=True)} on {plural(errors.chips, 'chip')}, "
+        f"{metric.format(errors.exact_accuracy, page=True)} without any error{''.join(f', {one}' for one in told)}; "
         "stages/errors/study.toml is a study of how small errors must be (mho study)"
     )
 
 
 def tell_chips(result: RunResult) -> list[str]:
     """Return what the terminal says of errors of chips, of the mapping's bound and of the statistical model, if any."""
-    lines = [] if result.error_sources is None else [describe_errors(result.error_sources)]
+    metric = result.task.judged_by
+    lines = [] if result.error_sources is None else [describe_errors(result.error_sources, metric)]
     if (choice := result.mapping_choice) is not None:
         chosen, cheapest = choice.tried[choice.chosen], min(one.cost for one in choice.tried)
         lines.append(
             f"mapping: max_error {chosen.max_error} of {plural(len(choice.tried), 'bound')}: "
-            f"{format_percent(chosen.accuracy)} on chips at 8/8, {chosen.cost / cheapest:.2f}x the cost of the cheapest"
+            f"{metric.format(chosen.accuracy, page=True)} on chips at 8/8, "
+            f"{chosen.cost / cheapest:.2f}x the cost of the cheapest"
         )
     if above := describe_above_bound(result):
         lines.append(above)
@@ -169,10 +182,10 @@ def describe_above_bound(result: RunResult) -> str:
 
 def describe_spread(answers: ChipAccuracies) -> str:
     """Return the mean accuracy over chips with its interval: ``43.50 % (40.10 to 46.90)``; of one chip, its own."""
-    band = answers.band
+    band, metric = answers.band, answers.task.judged_by
     if band.low is None or band.high is None:
-        return format_percent(answers.mean)
-    return f"{format_percent(answers.mean)} ({100 * band.low:.2f} to {100 * band.high:.2f})"
+        return metric.format(answers.mean, page=True)
+    return f"{metric.format(answers.mean, page=True)} ({metric.format_range(band.low, band.high)})"
 
 
 def describe_objective(search: SearchFigures) -> str:
@@ -202,7 +215,7 @@ def print_result(console: Console, result: RunResult) -> None:
     """
     console.print(Text.assemble((result.name, "bold"), f"  {result.network.source}, {result.data.name}"))
     console.print(result.sentence, soft_wrap=True)
-    networks = result.candidates
+    networks, metric = result.candidates, result.task.judged_by
     exact = [one.integer_reference or one.test for one in networks]
     on_chips = {one.name: describe_spread(one) for one in result.chip_accuracies}
     chips = [Column("on chips, test", tuple(on_chips.get(one.name, "-") for one in networks))] if on_chips else []
@@ -213,8 +226,8 @@ def print_result(console: Console, result: RunResult) -> None:
             Column("bits", tuple(f"{one.weight_bits:.2f}/{one.act_bits:.2f}" for one in networks)),
             *chips,
             Column(
-                "ideal, test" if chips else "accuracy, test",
-                tuple(format_share(score.accuracy, 2) for score in exact),
+                "ideal, test" if chips else f"{metric.words}, test",
+                tuple(metric.format(score.accuracy) for score in exact),
             ),
             Column(
                 "latency", tuple("-" if one.latency_us is None else format_time(one.latency_us) for one in networks)

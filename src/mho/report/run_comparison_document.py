@@ -6,7 +6,8 @@ from typing import Literal
 
 from mho.display import Table, Tabular
 from mho.frozen_model import FrozenModel
-from mho.report.result_figures import Share
+from mho.report.result_figures import Quality, Share
+from mho.report.result_task import TaskFigures
 
 Side = Literal["first", "second"]
 
@@ -76,11 +77,11 @@ class ComparedMeasure(FrozenModel):
 class AccuracyInterval(FrozenModel):
     """An accuracy and the interval in which it lies with 95 % confidence."""
 
-    accuracy: Share
-    """Share of samples classified correctly; of several chips, their mean."""
-    low: Share | None
+    accuracy: Quality
+    """Share of samples classified correctly, or quality by another metric; of several chips, their mean."""
+    low: Quality | None
     """Lower end of the interval; null where there is none, as of one chip."""
-    high: Share | None
+    high: Quality | None
     """Upper end of the interval."""
     count: int
     """Samples; of chips, chips."""
@@ -91,12 +92,14 @@ class ComparedAccuracy(FrozenModel):
 
     name: str
     """For people: of what it is."""
+    task: TaskFigures = TaskFigures()
+    """What accuracies are."""
     first: AccuracyInterval | None
     """In the first run; null where it was not measured."""
     second: AccuracyInterval | None
     """In the second run; null where it was not measured."""
     difference: float | None = None
-    """second less first, -1..1; null where one is missing or they are not comparable."""
+    """second less first; null where one is missing or they are not comparable."""
     low: float | None = None
     """Lower end of the interval of the difference, with 95 % confidence; null where there is none."""
     high: float | None = None

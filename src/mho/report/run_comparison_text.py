@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from mho.formats import TIMES, format_bytes, format_count, format_energy, format_share, format_time
+from mho.formats import TIMES, format_bytes, format_count, format_energy, format_time
 from mho.report.columns import Column, print_columns
+from mho.report.result_task import TaskFigures
 from mho.report.run_comparison_document import (
     AccuracyInterval,
     ComparedAccuracy,
@@ -65,24 +66,31 @@ def format_measure(value: float | None, unit: str, *, page: bool = False) -> str
     return format_count(round(value)) if page else f"{value:,.0f}"
 
 
-def format_interval(found: AccuracyInterval | None) -> str:
+def format_interval(found: AccuracyInterval | None, task: TaskFigures) -> str:
     """Return an accuracy with its interval: ``97.60 % (95.85 to 98.62)``; a dash for none."""
     if found is None:
         return NONE
-    share = format_share(found.accuracy, 2)
+    value = task.judged_by.format(found.accuracy)
     if found.low is None or found.high is None:
-        return share
-    return f"{share} ({100 * found.low:.2f} to {100 * found.high:.2f})"
+        return value
+    return f"{value} ({task.judged_by.format_range(found.low, found.high)})"
 
 
 def format_difference(accuracy: ComparedAccuracy) -> str:
     """Return the difference of accuracies in points with its interval: ``+0.40 points, -0.61 to +1.42``."""
     if accuracy.difference is None:
         return NONE
-    points = f"{100 * accuracy.difference:+.2f} points"
+    metric = accuracy.task.judged_by
+
+    def tell(difference: float) -> str:
+        value = metric.shown(difference)
+        return f"{'+' if value >= 0 else ''}{metric.format_number(value)}"
+
+    points = f"{tell(accuracy.difference)} {metric.drop_unit}".rstrip()
     if accuracy.low is None or accuracy.high is None:
         return points
-    return f"{points}, {100 * accuracy.low:+.2f} to {100 * accuracy.high:+.2f}"
+    low, high = sorted((accuracy.low, accuracy.high), key=metric.shown)
+    return f"{points}, {tell(low)} to {tell(high)}"
 
 
 def format_p(p_value: float | None) -> str:
@@ -124,7 +132,7 @@ def print_run_comparison(console: Console, document: RunComparison) -> None:
     for one in document.accuracies:
         console.print(f"{one.name} on test data", soft_wrap=True)
         for side, letter in NAMES.items():
-            console.print(f"  {letter}  {format_interval(getattr(one, side))}", soft_wrap=True)
+            console.print(f"  {letter}  {format_interval(getattr(one, side), one.task)}", soft_wrap=True)
         if one.difference is not None:
             console.print(f"  B - A  {format_difference(one)}; {format_p(one.p_value)}", soft_wrap=True)
         console.print(f"  {one.test}", style="dim", soft_wrap=True)

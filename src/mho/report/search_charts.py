@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mho.formats import TIMES, format_cost, format_percent, plural
+from mho.formats import TIMES, format_cost, plural
 from mho.pareto import pareto_front
-from mho.report.chart_parts import Figure, base_layout, cost_unit, limit_layout, percent, show_layers
+from mho.report.chart_parts import Figure, base_layout, cost_unit, limit_layout, show_layers, validation_title
 from mho.report.result import RunResult
 from mho.report.result_search import EvaluationFigures, OperandWorth, SearchFigures, SearchSummary
+from mho.report.result_task import TaskFigures
 
 STAGES = (0.125, 0.25, 0.5, 1.0)
 """Shares of the evaluations after which the front is drawn."""
@@ -35,7 +36,8 @@ def front_over_time(search: SearchFigures, lowest: float) -> Figure:
         traces.append(
             {
                 "type": "scatter", "mode": "lines+markers", "name": f"after {count}",
-                "x": [entry.cost * factor for entry in front], "y": [percent(entry.accuracy) for entry in front],
+                "x": [entry.cost * factor for entry in front],
+                "y": [search.task.chart_value(entry.accuracy) for entry in front],
                 "line": {"color": "var(--found)", "width": 2.5 if is_last else 1.5, "shape": "hv",
                          "dash": "solid" if is_last else ("dot", "dash", "dashdot")[(number - 1) % 3]},
                 "marker": {"color": "var(--found)", "size": 7 if is_last else 4},
@@ -44,8 +46,9 @@ def front_over_time(search: SearchFigures, lowest: float) -> Figure:
                 "hoverinfo": "text",
             }
         )  # fmt: skip
-    alt = f"Accuracy over {search.objective_words}: the Pareto front after {', '.join(map(str, counts))} policies."
-    layout = base_layout(f"{search.objective_words}, {unit}", "accuracy on validation data, %", height=360, alt=alt)
+    what = f"{search.task.title} over {search.objective_words}"
+    alt = f"{what}: the Pareto front after {', '.join(map(str, counts))} policies."
+    layout = base_layout(f"{search.objective_words}, {unit}", validation_title(search), height=360, alt=alt)
     layout |= limit_layout(search, factor)
     return {"data": traces, "layout": layout}
 
@@ -53,7 +56,7 @@ def front_over_time(search: SearchFigures, lowest: float) -> Figure:
 def _tell(entry: EvaluationFigures, search: SearchFigures) -> str:
     """Tell a policy's number, cost and accuracy."""
     cost = format_cost(entry.cost, search.unit)
-    return f"policy {entry.index + 1}: {cost}, {describe_accuracy(entry.accuracy)}"
+    return f"policy {entry.index + 1}: {cost}, {search.task.judged_by.format(entry.accuracy, page=True)}"
 
 
 def find_front(entries: Sequence[EvaluationFigures]) -> list[EvaluationFigures]:
@@ -122,7 +125,9 @@ def _policies_to_show(search: SearchFigures, lowest: float) -> list[EvaluationFi
 
 def _label(entry: EvaluationFigures, search: SearchFigures) -> str:
     star = "\u2605 " if entry.index == search.best else ""
-    accuracy = "" if entry.accuracy is None else f"<br>{100 * entry.accuracy:.1f} %"
+    metric = search.task.judged_by
+    told = f"{100 * (entry.accuracy or 0.0):.1f} %" if metric.unit == "%" else metric.format(entry.accuracy)
+    accuracy = "" if entry.accuracy is None else f"<br>{told}"
     return f"{star}{entry.gain:.2f}{TIMES}{accuracy}"
 
 
@@ -168,7 +173,7 @@ def _describe_step(now: int, bits: int, cost: float, unit: str) -> str:
     return f"{now} to {bits} bit {'saves' if cost < 0 else 'costs'} {format_cost(abs(cost), unit)}"
 
 
-def course_of_searches(searches: Sequence[SearchSummary], *, has_budget: bool) -> Figure:
+def course_of_searches(searches: Sequence[SearchSummary], task: TaskFigures, *, has_budget: bool) -> Figure:
     """What each search had after more and more evaluations: gain, or accuracy where costs were limited."""
     traces = []
     for number, one in enumerate(searches):
@@ -177,18 +182,18 @@ def course_of_searches(searches: Sequence[SearchSummary], *, has_budget: bool) -
             {
                 "type": "scatter", "mode": "lines", "name": describe_search(one, searches),
                 "x": [point.evaluated for point in one.course],
-                "y": [percent(value) for value in values] if has_budget else values,
+                "y": [task.chart_value(value) for value in values] if has_budget else values,
                 "line": {"color": _LINES[number % len(_LINES)], "width": 3 if number == 0 else 2, "shape": "hv",
                          "dash": "solid" if number < len(_LINES) else "dash"},
                 "hovertext": [
-                    f"{one.method}, {point.evaluated} policies: {format_percent(point.accuracy)}, "
+                    f"{one.method}, {point.evaluated} policies: {task.judged_by.format(point.accuracy, page=True)}, "
                     f"{point.gain:.2f}{TIMES}"
                     for point in one.course
                 ],
                 "hoverinfo": "text",
             }
         )  # fmt: skip
-    title = "accuracy of the best so far, %" if has_budget else "gain of the best so far"
+    title = task.with_unit(f"{task.words} of the best so far") if has_budget else "gain of the best so far"
     alt = f"{title}, over policies tried: {', '.join(str(trace['name']) for trace in traces)}."
     layout = base_layout("policies tried", title, height=340, alt=alt)
     layout["yaxis"] |= {} if has_budget else {"ticksuffix": TIMES}
@@ -208,8 +213,3 @@ def compared_searches(result: RunResult) -> tuple[SearchSummary, ...]:
     own = result.searches[0]
     alike = tuple(one for one in result.searches if (one.objective, one.goal) == (own.objective, own.goal))
     return alike if len(alike) > 1 else ()
-
-
-def describe_accuracy(accuracy: float | None) -> str:
-    """Tell an accuracy, or that there is none."""
-    return "\u2014" if accuracy is None else format_percent(accuracy)

@@ -7,13 +7,21 @@ from collections.abc import Sequence
 from mho.bit_search.evaluation import EvaluationRecord
 from mho.formats import NO_WRITES, format_cost
 from mho.report.columns import Column, print_columns
+from mho.task.metrics import Metric
+from mho.task.task import CLASSIFICATION
 from mho.terminal import Console
 
 _BITS_WIDTH = 60
 
 
 def describe_best(
-    method: str, best: EvaluationRecord, reference: EvaluationRecord, *, tried: int, cost_budget: int | None = None
+    method: str,
+    best: EvaluationRecord,
+    reference: EvaluationRecord,
+    *,
+    tried: int,
+    cost_budget: int | None = None,
+    metric: Metric = CLASSIFICATION.metric,
 ) -> str:
     """Describe what the best policy costs and how accurate it is beside uniform 8/8.
 
@@ -22,6 +30,7 @@ def describe_best(
         best, reference: the best policy and uniform 8/8.
         tried: distinct policies evaluated.
         cost_budget: what it might cost, in the objective's unit; None: what accuracy allows.
+        metric: what accuracies are.
     """
     objective = best.objective
     allowed = "" if cost_budget is None else f" ({format_cost(cost_budget, objective.unit)} allowed)"
@@ -30,7 +39,7 @@ def describe_best(
     return (
         f"{method}: {objective.words} {costs[0]}{allowed} instead of {costs[1]}"
         f" at uniform 8/8{less}, after {tried} policies,"
-        f" {_percent(best)} on validation data ({_percent(reference)} at 8/8), before full training"
+        f" {_tell(best, metric)} on validation data ({_tell(reference, metric)} at 8/8), before full training"
     )
 
 
@@ -39,13 +48,18 @@ def describe_bits(best: EvaluationRecord) -> str:
     return f"weight/activation bits: {_bits(best)}"
 
 
-def print_front(console: Console, front: Sequence[EvaluationRecord], reference: EvaluationRecord) -> None:
+def print_front(
+    console: Console,
+    front: Sequence[EvaluationRecord],
+    reference: EvaluationRecord,
+    metric: Metric = CLASSIFICATION.metric,
+) -> None:
     """Print the policies whose accuracy no cheaper one reaches, cheapest first."""
     unit = reference.objective.unit
     columns = [
         Column("cost", tuple(format_cost(record.cost, unit) for record in front)),
         Column("gain", tuple(f"{reference.cost / record.cost:.2f}x" for record in front)),
-        Column("validation", tuple(_percent(record) for record in front)),
+        Column("validation", tuple(_tell(record, metric) for record in front)),
         Column("loss", tuple("" if record.score is None else f"{record.score:.4f}" for record in front)),
         Column("weight/activation bits", tuple(_bits(record) for record in front), most=_BITS_WIDTH),
     ]
@@ -56,5 +70,5 @@ def _bits(record: EvaluationRecord) -> str:
     return " ".join(str(bits) for bits in record.policy.layers.values())
 
 
-def _percent(record: EvaluationRecord) -> str:
-    return "failed" if record.accuracy is None else f"{100 * record.accuracy:.2f} %"
+def _tell(record: EvaluationRecord, metric: Metric) -> str:
+    return "failed" if record.accuracy is None else metric.format(record.accuracy)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mho.formats import TIMES, format_percent, format_time, plural
+from mho.formats import TIMES, format_time, plural
 from mho.report.drawing import MUTED, Box, Drawing, Label, Line, Shape, fit_text, text_width, wrap_text
 from mho.report.drawing_files import check_suffix, save_drawing
 from mho.report.result import RunResult
@@ -84,14 +84,22 @@ def _figures(result: RunResult) -> list[tuple[str, tuple[str, ...]]]:
     assert found.latency_us is not None
     assert reference.latency_us is not None
     figures: list[tuple[str, tuple[str, ...]]] = []
+    metric = result.task.judged_by
+
+    def tell(accuracy: float) -> str:
+        return metric.format(accuracy, page=True)
+
     if result.chip_accuracies:
         chips = result.chip_accuracies[-1]
         where = plural(len(chips.accuracies), "sampled chip")
-        figures.append((format_percent(chips.mean), (f"on {where}", f"8/8 {_share(result.chip_accuracies[0].mean)}")))
+        figures.append((tell(chips.mean), (f"on {where}", f"8/8 {tell(result.chip_accuracies[0].mean)}")))
     figures += [
         (
-            format_percent(exact.accuracy),
-            ("integer-reference accuracy", f"8/8 {_share(before.accuracy)}, float {_share(in_float.test.accuracy)}"),
+            tell(exact.accuracy),
+            (
+                f"integer-reference {metric.words}",
+                f"8/8 {tell(before.accuracy)}, float {tell(in_float.test.accuracy)}",
+            ),
         ),
         (
             format_time(found.latency_us, page=True),
@@ -100,10 +108,6 @@ def _figures(result: RunResult) -> list[tuple[str, tuple[str, ...]]]:
         (f"{found.weight_bits:.1f} / {found.act_bits:.1f}", ("mean bits", "weights / activations")),
     ]
     return figures
-
-
-def _share(accuracy: float) -> str:
-    return format_percent(accuracy)
 
 
 def _draw_bits(result: RunResult) -> list[Shape]:

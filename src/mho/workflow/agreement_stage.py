@@ -86,7 +86,7 @@ class CompareEvaluators:
 
     def note(self, figures: Mapping[str, Any]) -> str:
         """Rank correlation and difference."""
-        correlation = figures["rank_correlation"]
+        metric, correlation = self.prepared.material.dataset.task.metric, figures["rank_correlation"]
         told = (
             "no rank correlation: accuracies are all alike"
             if correlation is None
@@ -94,5 +94,5 @@ class CompareEvaluators:
         )
         return (
             f"{told} over {len(figures['policies'])} policies, accuracies differ by "
-            f"{100 * figures['mean_difference']:.2f} points on average"
+            f"{metric.format_drop(metric.scale * figures['mean_difference'])} on average"
         )

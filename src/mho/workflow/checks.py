@@ -17,20 +17,25 @@ from mho.errors import UnsupportedOperationError
 from mho.hardware.chip import DigitalArithmetic
 
 Logits = NDArray[np.float32]
+CLOSE = 1e-5
+"""Differences of outputs that are no classes, over the largest of them, that are roundings of sums in float32."""
+CLOSE_IN_INTEGERS = 0.05
+"""The same where the digital unit has no floats."""
 
 _MOST_DIFFERING = 0.02
 """Of the predictions of ONNX Runtime and of integer arithmetic, which rounds elsewhere."""
 
 
 def run_program(path: Path, test: Split, batch_size: int, report: Callable[[float], None]) -> Logits:
-    """Return what the executor of a program outputs for all samples of `test`, [N, classes]."""
+    """Return what the executor of a program outputs for all samples of `test`, [N, ...], such as [N, classes]."""
     from mho.program.container import read_program
     from mho.simulation.executor import Executor
 
     executor = Executor(read_program(path))
     parts = []
     for batch in _batches(len(test), batch_size):
-        parts.append(_only(executor.run(test.inputs(batch), batch_size)))
+        (outputs,) = executor.run(test.inputs(batch), batch_size).values()
+        parts.append(np.ascontiguousarray(outputs))
         report(batch.stop / len(test))
     return np.concatenate(parts)
 
@@ -66,7 +71,7 @@ class Comparison:
         network_file: the quantized network (QCDQ ONNX).
         program_file: what it was compiled to.
         test: test samples.
-        logits: the executor's outputs for them.
+        logits: the executor's outputs for them, [N, ...].
         batch_size: samples run together.
     """
 
@@ -114,26 +119,29 @@ class Comparison:
         from mho.network.onnx_reader import read_onnx
         from mho.quantization.export_check import compare_with_onnxruntime
 
+        answers = (
+            "predicts the same class" if self.test.task.has_classes else "answers the same up to 1e-5 of the largest"
+        )
         check = {
             "name": "predictions = ONNX Runtime",
-            "claim": "ONNX Runtime, running the exported QCDQ file, predicts the same class, or differs by a rounding "
-            "of its own that is shown.",
+            "claim": f"ONNX Runtime, running the exported QCDQ file, {answers}, or differs by a rounding of its own "
+            "that is shown.",
             "images": len(self.test),
         }
-        ours = self.logits.argmax(axis=1)
         try:
-            theirs = _run_onnxruntime(self.network_file, self.test, self.batch_size, optimize=False)
+            theirs = self._run_onnxruntime(optimize=False)
         except UnsupportedOperationError as error:
             return {**check, "differing": len(self.test), "passed": False, "detail": error.line}
-        differing = np.flatnonzero(theirs.argmax(axis=1) != ours)
         if self._is_integer():
+            differing = np.flatnonzero(self._differs(theirs, close=CLOSE_IN_INTEGERS))
             claim = f"At most {_MOST_DIFFERING:.0%} of the predictions differ: ONNX Runtime has floats between layers."
             passed = differing.size <= max(1, _MOST_DIFFERING * len(self.test))
             detail = f"largest difference of a logit {float(np.abs(theirs - self.logits).max()):.3g}"
             return {**check, "claim": claim, "differing": int(differing.size), "passed": passed, "detail": detail}
+        differing = np.flatnonzero(self._differs(theirs))
         detail = (
             f"largest difference of a logit {float(np.abs(theirs - self.logits).max()):.3g}; "
-            f"with ONNX Runtime's graph optimizer on, {self._describe_optimized(ours)}"
+            f"with ONNX Runtime's graph optimizer on, {self._describe_optimized()}"
         )
         passed = True
         if differing.size:
@@ -152,13 +160,26 @@ class Comparison:
 
         return read_program(self.program_file).accelerator.digital.arithmetic is DigitalArithmetic.INTEGER
 
-    def _describe_optimized(self, ours: NDArray[np.int64]) -> str:
+    def _run_onnxruntime(self, *, optimize: bool) -> Logits:
+        shape = self.logits.shape[1:]
+        return _run_onnxruntime(self.network_file, self.test, self.batch_size, shape, optimize=optimize)
+
+    def _differs(self, theirs: Logits, *, close: float = CLOSE) -> NDArray[np.bool_]:
+        """Tell of each sample whether outputs [N, ...] predict something else than the executor's."""
+        task, ours = self.test.task, self.logits
+        if task.has_classes:
+            axis = 1 if task.kind in ("classification", "segmentation") else -1
+            return (theirs.argmax(axis=axis) != ours.argmax(axis=axis)).reshape(len(ours), -1).any(axis=1)
+        far = np.abs(theirs - ours) > close * np.abs(ours).max()
+        return np.asarray(far.reshape(len(ours), -1).any(axis=1))
+
+    def _describe_optimized(self) -> str:
         """Tell what ONNX Runtime's graph optimizer makes of the predictions, where what it makes of the file runs."""
         try:
-            fused = _run_onnxruntime(self.network_file, self.test, self.batch_size, optimize=True)
+            fused = self._run_onnxruntime(optimize=True)
         except UnsupportedOperationError as error:
             return f"which makes a graph of this file that it refuses itself, none is predicted ({error.what})"
-        return f"which fuses and rounds otherwise, {int((fused.argmax(axis=1) != ours).sum())} differ"
+        return f"which fuses and rounds otherwise, {int(self._differs(fused).sum())} differ"
 
     def _exact(
         self, name: str, run: Callable[[NDArray[np.float32]], Logits], images: int, batch_size: int
@@ -170,7 +191,7 @@ class Comparison:
         for batch in _batches(count, batch_size):
             chosen = index[batch]
             theirs = run(self.test.inputs(chosen))
-            same = theirs.view(np.uint32) == np.ascontiguousarray(self.logits[chosen]).view(np.uint32)
+            same = theirs.view(np.uint32) == _flat(self.logits[chosen]).view(np.uint32)
             differing += int((~same.all(axis=1)).sum())
         return {
             "name": name,
@@ -178,12 +199,12 @@ class Comparison:
             "images": count,
             "differing": differing,
             "passed": differing == 0,
-            "detail": f"{count * self.logits.shape[1]:,} numbers compared",
+            "detail": f"{count * self.logits[0].size:,} numbers compared",
         }
 
 
-def _run_onnxruntime(path: Path, test: Split, batch_size: int, *, optimize: bool) -> Logits:
-    """Return logits of ONNX Runtime, [N, classes]. Raises `UnsupportedOperationError` where it refuses the file."""
+def _run_onnxruntime(path: Path, test: Split, batch_size: int, shape: tuple[int, ...], *, optimize: bool) -> Logits:
+    """Return outputs of ONNX Runtime, [N, *shape]. Raises `UnsupportedOperationError` where it refuses the file."""
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as known
 
@@ -199,11 +220,15 @@ def _run_onnxruntime(path: Path, test: Split, batch_size: int, *, optimize: bool
         parts = [session.run(None, {taken.name: test.inputs(batch)})[0] for batch in _batches(len(test), size)]
     except refusals as error:
         raise UnsupportedOperationError(f"ONNX Runtime refuses the file: {error}", where=path.name) from error
-    return np.concatenate([part.reshape(-1, part.shape[-1]) for part in parts])
+    return np.concatenate(parts).reshape(len(test), *shape)
 
 
 def _only(outputs: dict[str, NDArray[np.float32]]) -> Logits:
     (logits,) = outputs.values()
+    return _flat(logits)
+
+
+def _flat(logits: Logits) -> Logits:
     return np.ascontiguousarray(logits.reshape(len(logits), -1))
 
 

@@ -14,6 +14,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 
 from mho.bit_search.budget import default_repeats
 from mho.data.spec import DataSpec
+from mho.errors import ConfigError
 from mho.evaluation.accuracy import AccuracyOf
 from mho.frozen_model import FrozenModel
 from mho.hardware.array import MAX_READS
@@ -24,6 +25,7 @@ from mho.policy import Policy
 from mho.quantization.devices import PATTERN as DEVICES_PATTERN
 from mho.quantization.effort import Effort
 from mho.settings import MAX_COUNT, Count, parse_settings, read_toml
+from mho.task.settings import TaskSettings
 from mho.workflow.search_settings import OWN_LOG, SearchSettings
 from mho.workflow.training_settings import QatSettings, TrainingSettings
 
@@ -223,6 +225,8 @@ class RunConfig(FrozenModel):
     """Name, seed and place."""
     network: NetworkSettings
     """Which network."""
+    task: TaskSettings = TaskSettings()
+    """What the network is for. Left out: classification by accuracy."""
     data: DataSpec
     """Which data."""
     accelerator: AcceleratorSettings
@@ -267,14 +271,27 @@ class RunConfig(FrozenModel):
             raise ValueError("float_training.distillation: the float network itself is the teacher; leave it out")
         return self
 
+    @model_validator(mode="after")
+    def _suits_task(self) -> RunConfig:
+        task, trainings = self.task.task(), (self.float_training, self.evaluation.training, self.qat)
+        try:
+            task.metric.check_drop(self.search.allowed_drop, where="search.allowed_drop")
+            for training in trainings:
+                task.check_smoothing(0.0 if training is None else training.label_smoothing)
+        except ConfigError as error:
+            raise ValueError(f"{error.what}; expected {error.expected}") from error
+        if self.evaluation.stop_hopeless and not task.has_classes:
+            raise ValueError(f"evaluation.stop_hopeless for {task.kind}; expected classes, which can be guessed")
+        return self
+
     @property
     def directory(self) -> Path:
         """Where results go."""
         return self.run.directory or Path("runs") / self.run.name
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain tables, numbers and text."""
-        return self.model_dump(mode="json")
+        """Return plain tables, numbers and text; no task for classification."""
+        return self.model_dump(mode="json", exclude={"task"} if self.task == TaskSettings() else None)
 
 
 def load_config(
@@ -333,13 +350,14 @@ def _resolve(content: dict[str, Any], base: Path) -> None:
     for table, key in tables:
         if isinstance(table, dict) and isinstance(table.get(key), str) and table[key] != OWN_LOG:
             table[key] = str(base / Path(table[key]).expanduser())
-    network, accelerator = content.get("network"), content.get("accelerator")
-    if isinstance(network, dict) and isinstance(network.get("name"), str):
-        file, colon, function = network["name"].rpartition(":")
-        if network["name"].endswith(".onnx"):
-            network["name"] = str(base / Path(network["name"]).expanduser())
-        elif file.endswith(".py"):
-            network["name"] = f"{base / Path(file).expanduser()}{colon}{function}"
+    network, accelerator, task = content.get("network"), content.get("accelerator"), content.get("task")
+    if isinstance(network, dict) and str(network.get("name")).endswith(".onnx"):
+        network["name"] = str(base / Path(network["name"]).expanduser())
+    for table, key in ((network, "name"), (content.get("data"), "name"), (task, "loss"), (task, "metric")):
+        if isinstance(table, dict) and isinstance(table.get(key), str):
+            file, colon, function = table[key].rpartition(":")
+            if file.endswith(".py"):
+                table[key] = f"{base / Path(file).expanduser()}{colon}{function}"
     qat = content.get("qat")
     noise = qat.get("noise") if isinstance(qat, dict) else None
     for named, key in ((accelerator, "name"), (noise, "accelerator"), (content.get("simulation"), "accelerator")):

@@ -186,7 +186,9 @@ def _describe(
     sizes = ", ".join(f"{len(split):,} {name}" for name, split in material.dataset.splits.items())
     hardware, search = material.accelerator, config.search
     size = f"{hardware.crossbar.rows} x {hardware.crossbar.cols}, {hardware.crossbar.cell_bits}-bit cells"
-    goal = f"loss of {search.allowed_drop:g} points" if search.cost_budget is None else f"cost {search.cost_budget}"
+    goal, metric = f"cost {search.cost_budget}", material.dataset.task.metric
+    if search.cost_budget is None:
+        goal = f"loss of {search.allowed_drop:g} {metric.drop_unit or f'of {metric.words}'}"
     return {
         "network": f"{figures['source']}: {len(figures['layers'])} MVM layers, {figures['parameters']:,} parameters",
         "data": f"{config.data.name}: {sizes}",

@@ -11,6 +11,7 @@ from typing import Any
 from mho.array.nonidealities import idealize, list_error_groups
 from mho.evaluation.chips import SampledChips
 from mho.evaluation.networks import pool_chips, samples_for_ranges, score_chips
+from mho.task.task import CLASSIFICATION
 from mho.toml_text import toml_lines
 from mho.workflow.config import RunConfig
 from mho.workflow.material import Material
@@ -110,6 +111,11 @@ class FindErrorSources:
         content = {
             "study": {"name": f"{config.run.name[:50]}-errors", "seeds": chips.count},
             "program": {"file": f"../program/{PROGRAM_FILE}"},
+            **(
+                {}
+                if self.material.dataset.task == CLASSIFICATION
+                else {"task": config.task.model_dump(mode="json", exclude_defaults=True)}
+            ),
             "data": config.data.model_dump(mode="json", exclude_defaults=True),
             "samples": {"split": "validation", "split_seed": config.run.seed, "images": self.samples},
             "base": {"conditions": conditions, **({"mitigation": mitigation} if mitigation else {})},
@@ -126,10 +132,10 @@ class FindErrorSources:
         """What costs most."""
         if not figures["sources"]:
             return "no kind of errors can be left out by itself"
-        first = figures["sources"][0]
+        first, tell = figures["sources"][0], self.material.dataset.task.metric.format
         return (
-            f"{100 * figures['accuracy']:.2f} % on chips, {100 * first['accuracy']:.2f} % without {first['name']}, "
-            f"{100 * figures['exact_accuracy']:.2f} % without any error"
+            f"{tell(figures['accuracy'])} on chips, {tell(first['accuracy'])} without {first['name']}, "
+            f"{tell(figures['exact_accuracy'])} without any error"
         )
 
 

@@ -12,6 +12,7 @@ from mho.hardware.mapping_rules import ErrorBound
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_mapping import MappingModel
 from mho.policy import UNIFORM_REFERENCE, Policy
+from mho.task.metrics import Metric
 from mho.workflow.config import EvaluationSettings
 from mho.workflow.material import Material
 from mho.workflow.network_stages import FLOAT_FILE
@@ -81,6 +82,10 @@ class ChooseMapping:
             **evaluator_ingredients(self.prepared.evaluators(self.evaluation, self.seed).candidates),
         }
 
+    @property
+    def _metric(self) -> Metric:
+        return self.prepared.material.dataset.task.metric
+
     def make(self, folder: Path, report: Report) -> Figures:  # noqa: ARG002 - it makes no files
         """Measure uniform 8/8 under the mappings of every bound."""
         from mho.cost_model.latency import cost_network
@@ -110,7 +115,7 @@ class ChooseMapping:
             evaluator = prepared.evaluators(self.evaluation, self.seed).candidates
             found = evaluate_network(module, validation, evaluator)
             tried.append({"max_error": str(bound), "cost": cost, "accuracy": found["accuracy"]})
-        target = exact - self.search.allowed_drop / 100
+        target = exact - self._metric.allowed(self.search.allowed_drop)
         return {
             "exact_accuracy": exact,
             "target_accuracy": target,
@@ -163,7 +168,7 @@ class ChooseMapping:
         words = {"none": "any error", "least": "about the least error"}
         told = words.get(bound, f"errors of at most {bound} of a layer's output")
         return (
-            f"{told}: {100 * chosen['accuracy']:.2f} % on chips at 8/8, "
+            f"{told}: {self._metric.format(chosen['accuracy'])} on chips at 8/8, "
             f"{chosen['cost'] / cheapest:.2f}x the cost of the cheapest{self._tell_costly(figures)}"
         )
 

@@ -20,6 +20,7 @@ from mho.network.graph import Network
 from mho.network.input_normalization import Steps, find_normalization
 from mho.quantization.devices import Devices
 from mho.seeds import derive_seed
+from mho.task.task import CLASSIFICATION
 from mho.workflow.config import RunConfig
 from mho.workflow.noise import find_noise, make_noise
 from mho.workflow.stage import Report
@@ -82,13 +83,19 @@ class Material:
 
 def load_for(network: Network, config: RunConfig) -> Dataset:
     """Load the data of a run as a network takes it: normalized, or raw where the network normalizes it."""
-    dataset = load_dataset(config.data, np.random.default_rng(derive_seed(config.run.seed, "splits")))
+    dataset = load_for_run(config)
     return dataset.unnormalized() if find_normalization(network) else dataset
+
+
+def load_for_run(config: RunConfig) -> Dataset:
+    """Load the data of a run, normalized, cut by its seed."""
+    generator = np.random.default_rng(derive_seed(config.run.seed, "splits"))
+    return load_dataset(config.data, generator, task=config.task.task())
 
 
 def hash_dataset(dataset: Dataset) -> str:
     """Return the SHA-256 of all images and labels in their order, and of their normalization."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(b"" if dataset.task == CLASSIFICATION else repr(dataset.task.to_json()).encode())
     for name, split in dataset.splits.items():
         digest.update(repr((name, split.images.shape, str(split.images.dtype), split.mean, split.std)).encode())
         _add_samples(digest, split)

@@ -95,7 +95,7 @@ def search_mix(
     settings, carrying = config.search.settings(), execution or SearchExecution()
     carrying.check(settings)
     runs = load_runs(config, data_root=data_root)
-    options = make_options(settings, _repeats(config, runs))
+    options = make_options(settings, _repeats(config, runs), next(iter(runs.values())).task.task())
     use_threads(next(iter(runs.values())).run.threads)
     with ExitStack() as stack:
         members = {

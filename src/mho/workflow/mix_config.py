@@ -142,13 +142,15 @@ def load_runs(config: MixConfig, *, data_root: Path | None = None) -> dict[str, 
     for name, run in runs.items():
         for what, ours, theirs in (
             ("accelerator", run.accelerator, first.accelerator),
+            ("task", run.task, first.task),
             *((f"run.{key}", getattr(run.run, key), getattr(first.run, key)) for key in _COMPUTING),
         ):
             if ours != theirs:
                 raise ConfigError(
                     f"{name} and {first_name} differ in {what}",
                     where=str(config.networks[name].run),
-                    expected="networks that share one accelerator, trained on as many threads and the same devices",
+                    expected="networks of one task that share one accelerator, trained on as many threads and the same "
+                    "devices",
                 )
         if config.search.repeats and run.evaluation.training is None:
             raise ConfigError(

@@ -9,15 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from mho.errors import ConfigError
+from mho.errors import ConfigError, DataError
 from mho.evaluation.networks import evaluate_network
 from mho.input_files import hash_file
 from mho.network.graph import Network
 from mho.seeds import derive_seed
+from mho.task.task import CLASSIFICATION
+from mho.user_code import short_name
 from mho.workflow.config import NetworkSettings
 from mho.workflow.material import Material, finish_training, train_with_progress
 from mho.workflow.run_directory import StageResult
-from mho.workflow.stage import Figures, Report
+from mho.workflow.stage import Figures, Report, tell_validation
 from mho.workflow.training_settings import TrainingSettings
 
 NETWORK_FILE, FLOAT_FILE, CALIBRATION_FILE = "network.onnx", "float.onnx", "calibration.safetensors"
@@ -50,6 +52,11 @@ class BuildNetwork:
             "weights": None if self.settings.weights is None else hash_file(self.settings.weights),
             "shape": list(self.material.dataset.sample_shape),
             "classes": self.material.dataset.classes,
+            **(
+                {}
+                if self.material.dataset.task == CLASSIFICATION
+                else {"targets": list(self.material.dataset.target_shape)}
+            ),
             "normalization": [[step, numbers.tolist()] for step, numbers in self.material.normalization],
             "seed": self.seed,
         }
@@ -108,7 +115,7 @@ class BuildNetwork:
             is_float = all(node.quantization is None for node in network.mvm_nodes)
             return network if is_float else TrainableNetwork(network).to_network()
         model = build_model(
-            source, self.material.dataset.classes, shape, torch_generator(derive_seed(self.seed, "weights"))
+            source, self.material.dataset.outputs, shape, torch_generator(derive_seed(self.seed, "weights"))
         )
         if self.settings.weights is not None:
             load_weights(model, self.settings.weights)
@@ -123,7 +130,7 @@ def _read_external_hashes(path: Path) -> dict[str, str]:
 
 
 def _short_name(source: str) -> str:
-    return Path(source).name if source.endswith(".onnx") or ".py:" in source else source
+    return Path(source).name if source.endswith(".onnx") else short_name(source)
 
 
 def count_parameters(network: Network) -> int:
@@ -145,7 +152,17 @@ def _check_fits(network: Network, material: Material, where: str) -> None:
     taken, given = network.inputs[0].shape, network.outputs[0].shape
     if taken not in (shape, (1, *shape)):
         raise ConfigError(f"takes samples of shape {taken}", where=where, expected=f"{shape}, as the data has")
-    if given not in ((classes,), (1, classes)):
+    task, targets = material.dataset.task, material.dataset.target_shape
+    if not task.is_classification:
+        try:
+            task.check_outputs((1, *(given[1:] if given[:1] == (1,) else given)), (1, *targets), where=where)
+        except DataError as error:
+            raise ConfigError(error.what, where=where, expected=error.expected) from error
+        if task.count_classes((1, *given)) < classes:
+            raise ConfigError(
+                f"gives scores of {task.count_classes(given)} classes", where=where, expected=str(classes)
+            )
+    elif given not in ((classes,), (1, classes)):
         raise ConfigError(f"gives outputs of shape {given}", where=where, expected=f"{classes} logits, one a class")
 
 
@@ -201,7 +218,7 @@ class TrainFloat:
 
     def note(self, figures: Mapping[str, Any]) -> str:
         """Accuracy."""
-        return f"{100 * figures['validation']['accuracy']:.2f} % on validation data"
+        return tell_validation(self.material.dataset.task, figures)
 
 
 @dataclass(frozen=True)

@@ -198,7 +198,7 @@ def _under_mapping(outcome: Outcome, model: MappingModel) -> MappingFigures:
 
 def _collect_errors(outcome: Outcome) -> tuple[ClassErrors, ...]:
     stage = outcome.stages["simulation"]
-    if PREDICTIONS_FILE not in stage.files:
+    if PREDICTIONS_FILE not in stage.files:  # such as where the task has no classes
         return ()
     labels, predictions = read_predictions(stage.folder / PREDICTIONS_FILE)
     classes = outcome.material.dataset.classes

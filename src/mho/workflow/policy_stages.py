@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +15,12 @@ from mho.evaluation.networks import NetworkEvaluator, evaluate_network
 from mho.input_files import read_json
 from mho.policy import UNIFORM_REFERENCE, Policy
 from mho.seeds import derive_seed
+from mho.task.metrics import Metric
 from mho.workflow.material import finish_training, train_with_progress
 from mho.workflow.noise import noise_ingredients
 from mho.workflow.prepared import Prepared
 from mho.workflow.run_directory import StageResult, hash_files, hash_json
-from mho.workflow.stage import Figures, Report, report_part
+from mho.workflow.stage import Figures, Report, report_part, tell_validation
 from mho.workflow.training_settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def quantize_policy(
                 best, made_by = module, way
                 break
         if made_by != TRAINED:
-            notes.append(_describe_lost_training(found, made_by))
+            notes.append(_describe_lost_training(found, made_by, validation.task.metric))
     write_qcdq_onnx(prepared.finish(best), folder / QUANTIZED_FILE)
     finish_training(folder / "checkpoint")
     write_atomically(folder / POLICY_FILE, (json.dumps(policy.to_json(), indent=2) + "\n").encode())
@@ -141,14 +141,14 @@ def _measure_layers(prepared: Prepared, best: TrainableNetwork, report: Report) 
 
 def _is_better(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Compare by accuracy, or by loss where the accuracies differ by no more than the standard error of one."""
-    gain, wrong = one["accuracy"] - other["accuracy"], 1 - other["accuracy"]
-    if abs(gain) > math.sqrt(other["accuracy"] * wrong / other["count"]):
+    gain = one["accuracy"] - other["accuracy"]
+    if abs(gain) > other["standard_error"]:
         return bool(gain > 0)
     return bool(one["loss"] < other["loss"])
 
 
-def _describe_lost_training(found: Mapping[str, Mapping[str, Any]], made_by: str) -> str:
-    shown = {way: f"{100 * one['accuracy']:.2f} %, loss {one['loss']:.4f}" for way, one in found.items()}
+def _describe_lost_training(found: Mapping[str, Mapping[str, Any]], made_by: str, metric: Metric) -> str:
+    shown = {way: f"{metric.format(one['accuracy'])}, loss {one['loss']:.4f}" for way, one in found.items()}
     kept = {
         CALIBRATED: "so the calibrated network is used",
         AVERAGED: f"and the average of the weights of both is used ({shown[AVERAGED]})",
@@ -223,7 +223,7 @@ class TrainReference:
 
     def note(self, figures: Mapping[str, Any]) -> str:
         """Accuracy."""
-        return f"{100 * figures['validation']['accuracy']:.2f} % on validation data"
+        return tell_validation(self.prepared.material.dataset.task, figures)
 
 
 @dataclass(frozen=True)
@@ -354,7 +354,8 @@ class TrainFinalists:
     @property
     def _target(self) -> float:
         """Smallest accuracy on validation data that keeps the allowed drop, 0..1."""
-        return max(0.0, exact_accuracy(self.reference.figures) - (self.allowed_drop or 0.0) / 100)
+        metric = self.prepared.material.dataset.task.metric
+        return max(metric.worst, exact_accuracy(self.reference.figures) - metric.allowed(self.allowed_drop or 0.0))
 
     def _is_accurate(self, figures: Figures) -> bool:
         if self.allowed_drop is None:
@@ -363,4 +364,4 @@ class TrainFinalists:
 
     def note(self, figures: Mapping[str, Any]) -> str:
         """Accuracy."""
-        return f"{100 * figures['validation']['accuracy']:.2f} % on validation data"
+        return tell_validation(self.prepared.material.dataset.task, figures)

@@ -11,7 +11,7 @@ from mho.data.dataset import Split
 from mho.errors import MhoError
 from mho.evaluation.chips import SampledChips
 from mho.evaluation.classes import Predictions
-from mho.evaluation.networks import evaluate_with_predictions, score_logits
+from mho.evaluation.networks import evaluate_network, evaluate_with_predictions, score_outputs
 from mho.workflow.config import SimulationSettings
 from mho.workflow.deployments import Deployments
 from mho.workflow.material import Material
@@ -23,6 +23,7 @@ from mho.workflow.stage import Figures, Report, report_part, versions
 
 if TYPE_CHECKING:
     from mho.program.program import Program
+    from mho.quantization.qat import TrainableNetwork
 
 PROGRAM_FILE, REFERENCE_PROGRAM_FILE = "program.mho", "reference.mho"
 RANGES_FILE = "ranges.npz"
@@ -170,10 +171,13 @@ class Simulate:
         outcomes.append(compared.with_onnxruntime())
         report(0.96, "zero slices")
         outputs = {"found": found, "reference": reference}
-        exact = {name: asdict(score_logits({"logits": logits}, test.labels)) for name, logits in outputs.items()}
-        in_float, predictions = self._evaluate_float(test)
-        predictions |= {name: Predictions.of(logits, test.labels) for name, logits in outputs.items()}
-        write_predictions(folder / PREDICTIONS_FILE, test.labels, predictions)
+        exact = {name: asdict(score_outputs({name: array}, test.labels, test.task)) for name, array in outputs.items()}
+        if test.task.is_classification:
+            in_float, predictions = self._evaluate_float(test)
+            predictions |= {name: Predictions.of(logits, test.labels) for name, logits in outputs.items()}
+            write_predictions(folder / PREDICTIONS_FILE, test.labels, predictions)
+        else:
+            in_float = evaluate_network(self._float_module(), test)
         return {
             **exact,
             "exact": exact,
@@ -212,9 +216,10 @@ class Simulate:
     def note(self, figures: Mapping[str, Any]) -> str:
         """Accuracy and checks."""
         agree = sum(check["passed"] for check in figures["checks"])
-        told = f"integer-reference accuracy {100 * figures['exact']['found']['accuracy']:.2f} % on test data"
+        metric = self.material.dataset.task.metric
+        told = f"integer-reference {metric.words} {metric.format(figures['exact']['found']['accuracy'])} on test data"
         if chips := figures.get("chips", {}).get("found"):
-            told += f", mean {100 * sum(chips) / len(chips):.2f} % on sampled chips"
+            told += f", mean {metric.format(sum(chips) / len(chips))} on sampled chips"
         return f"{told}, outputs agree in {agree} of {len(figures['checks'])} comparisons"
 
     def _measure_zero_slices(self, test: Split) -> Figures:
@@ -230,9 +235,11 @@ class Simulate:
         return {"zero_slices": found}
 
     def _evaluate_float(self, test: Split) -> tuple[Figures, dict[str, Predictions]]:
+        figures, predictions = evaluate_with_predictions(self._float_module(), test)
+        return figures, {"float": predictions}
+
+    def _float_module(self) -> TrainableNetwork:
         from mho.network.onnx_reader import read_onnx
         from mho.quantization.qat import TrainableNetwork
 
-        network = TrainableNetwork(read_onnx(self.float_network.folder / FLOAT_FILE))
-        figures, predictions = evaluate_with_predictions(network, test)
-        return figures, {"float": predictions}
+        return TrainableNetwork(read_onnx(self.float_network.folder / FLOAT_FILE))

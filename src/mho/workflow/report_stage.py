@@ -35,6 +35,7 @@ from mho.report.result_figures import (
     TrainingFigures,
     ZeroSliceFigures,
 )
+from mho.report.result_task import TaskFigures
 from mho.report.result_text import (
     describe_accuracy,
     describe_machine,
@@ -78,7 +79,7 @@ def collect_result(outcome: Outcome, extras: Extras) -> RunResult:
     by_name = {candidate.name: candidate for candidate in candidates}
     search = collect_search(outcome.stages["search"], outcome.stages["found"].figures, outcome.config.search.budget)
     simulated, hardware = outcome.stages["simulation"].figures, outcome.material.accelerator
-    chip_accuracies, unsampled = _chips(simulated.get("chips", {})), _unsampled(outcome)
+    chip_accuracies, unsampled = _chips(simulated.get("chips", {}), search.task), _unsampled(outcome)
     on_machine = describe_deployments(deployed, LABELS)
     speed = describe_speed(
         by_name["found"], by_name["reference"], network=network["source"], chip=hardware.name,
@@ -93,7 +94,7 @@ def collect_result(outcome: Outcome, extras: Extras) -> RunResult:
         network=_network(network),
         data=_data(outcome),
         candidates=candidates,
-        drop_points=_drop_points(by_name["reference"], by_name["found"]),
+        drop=outcome.material.dataset.task.metric.scale * _lost(by_name["reference"], by_name["found"]),
         layers=tuple(
             _layer(layer, before, after, hardware)
             for layer, before, after in zip(
@@ -164,10 +165,10 @@ def _target(outcome: Outcome) -> TargetFigures | None:
     )
 
 
-def _drop_points(reference: Candidate, found: Candidate) -> float:
+def _lost(reference: Candidate, found: Candidate) -> float:
     """Return what is lost against uniform 8/8 with ideal integers."""
     exact = reference.integer_reference or reference.test
-    return 100 * (exact.accuracy - found.test.accuracy)
+    return exact.accuracy - found.test.accuracy
 
 
 def _trainings(outcome: Outcome) -> tuple[TrainingFigures, ...]:
@@ -222,12 +223,13 @@ def _zero_slices(name: str, found: Mapping[str, Any]) -> ZeroSliceFigures:
     )
 
 
-def _chips(found: Mapping[str, Any]) -> tuple[ChipAccuracies, ...]:
+def _chips(found: Mapping[str, Any], task: TaskFigures) -> tuple[ChipAccuracies, ...]:
     return tuple(
         ChipAccuracies(
             name=name,
             label=LABELS[name],
             accuracies=tuple(found[name]),
+            task=task,
             **{key: found[key] for key in ("images", "hardware", "elapsed_s", "temperature_k", "reads")},
         )
         for name in ("reference", "found")

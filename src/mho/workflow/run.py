@@ -8,10 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-
 from mho.cache_folder import write_atomically
-from mho.data.loading import load_dataset
 from mho.display import Drawable, Table
 from mho.errors import MhoError
 from mho.hardware.loading import load_accelerator, override
@@ -19,14 +16,13 @@ from mho.quantization.devices import find_devices
 from mho.report.page import render_page
 from mho.report.result import RunResult
 from mho.scheduling.duplication import Objective
-from mho.seeds import derive_seed
 from mho.workflow.agreement_stage import CompareEvaluators
 from mho.workflow.config import RunConfig
 from mho.workflow.deployments import Deployments
 from mho.workflow.error_sources import FindErrorSources
 from mho.workflow.last_budget import LastBudget
 from mho.workflow.mapping_stage import ChooseMapping, is_bound_open
-from mho.workflow.material import Material, hash_dataset, training_work
+from mho.workflow.material import Material, hash_dataset, load_for_run, training_work
 from mho.workflow.network_stages import FLOAT_FILE, NETWORK_FILE, BuildNetwork, Calibrate, TrainFloat
 from mho.workflow.noise import check_noise
 from mho.workflow.outcome import Outcome, collect_extras
@@ -137,9 +133,8 @@ def check_search(config: RunConfig, execution: SearchExecution) -> None:
     """Check that the settings of a search fit together, before anything is trained. Raises `MhoError`."""
     execution.check(config.search)
     config.search.start.check_files()
-    make_options(
-        config.search, config.evaluation.repeats_within(config.search.budget), read_screening(config.evaluation)
-    )
+    repeats = config.evaluation.repeats_within(config.search.budget)
+    make_options(config.search, repeats, config.task.task(), read_screening(config.evaluation))
 
 
 def load_material(config: RunConfig) -> Material:
@@ -156,7 +151,7 @@ def load_material(config: RunConfig) -> Material:
         never_digital=settings.never_digital,
         arithmetic=settings.arithmetic,
     )
-    dataset = load_dataset(config.data, np.random.default_rng(derive_seed(config.run.seed, "splits")))
+    dataset = load_for_run(config)
     return Material(
         dataset.unnormalized(),
         hash_dataset(dataset),

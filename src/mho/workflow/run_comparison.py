@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -12,12 +13,14 @@ from mho.evaluation.significance import (
     PairedCounts,
     compare_independent,
     compare_means,
+    compare_normal,
     compare_paired,
     estimate_share,
+    interval_of,
 )
 from mho.report.page import flatten
 from mho.report.result import RunResult
-from mho.report.result_figures import Candidate, ChipAccuracies
+from mho.report.result_figures import Candidate, ChipAccuracies, Score
 from mho.report.run_comparison_document import (
     AccuracyInterval,
     ComparedAccuracy,
@@ -172,23 +175,33 @@ def _compare_accuracies(first: FinishedRunFiles, second: FinishedRunFiles) -> tu
     return (_compare_chips(one, other), exact) if one.chip_accuracies or other.chip_accuracies else (exact,)
 
 
-def _exact(candidate: Candidate) -> tuple[int, int]:
-    score = candidate.integer_reference or candidate.test
-    return score.correct, score.count
+def _exact(candidate: Candidate) -> Score:
+    return candidate.integer_reference or candidate.test
 
 
 def _compare_exactly(first: RunResult, second: RunResult, pairs: PairedCounts | None) -> ComparedAccuracy:
-    name, one, other = "integer-reference accuracy", *(_exact(run.candidate(_FOUND)) for run in (first, second))
-    first_interval, second_interval = _interval(*one), _interval(*other)
+    one, other = (_exact(run.candidate(_FOUND)) for run in (first, second))
+    sides: dict[str, Any] = {
+        "name": f"integer-reference {first.task.words}", "task": first.task, "first": _interval(one),
+        "second": _interval(other),
+    }  # fmt: skip
     if reason := _why_incomparable(first, second):
-        return ComparedAccuracy(name=name, test=reason, first=first_interval, second=second_interval)
-    if pairs is None:
-        found, test = compare_independent(one, other), "Fisher's exact test, as of different samples"
+        return ComparedAccuracy(**sides, test=reason)
+    if one.correct is None or other.correct is None:
+        errors = one.standard_error, other.standard_error
+        if not errors[0] or not errors[1]:
+            difference = other.accuracy - one.accuracy
+            return ComparedAccuracy(**sides, difference=difference, test="the metric's own uncertainty is unknown")
+        found = compare_normal((one.accuracy, errors[0]), (other.accuracy, errors[1]))
+        test = "normal distributions of the metric by the jackknife, as of different samples"
+    elif pairs is None:
+        found = compare_independent((one.correct, one.count), (other.correct, other.count))
+        test = "Fisher's exact test, as of different samples"
     else:
         found, test = compare_paired(pairs), f"McNemar's exact test on the same {pairs.total:,} samples"
     return ComparedAccuracy(
-        name=name, difference=found.value, low=found.low, high=found.high, p_value=found.p_value, test=test,
-        better=_winner(found), first=first_interval, second=second_interval,
+        **sides, difference=found.value, low=found.low, high=found.high, p_value=found.p_value, test=test,
+        better=_winner(found),
     )  # fmt: skip
 
 
@@ -198,13 +211,18 @@ def _winner(found: Difference) -> Side | None:
     return "second" if found.value > 0 else "first"
 
 
-def _interval(correct: int, count: int) -> AccuracyInterval:
-    share = estimate_share(correct, count)
-    return AccuracyInterval(accuracy=share.value, low=share.low, high=share.high, count=count)
+def _interval(score: Score) -> AccuracyInterval:
+    if score.correct is not None:
+        share = estimate_share(score.correct, score.count)
+        return AccuracyInterval(accuracy=share.value, low=share.low, high=share.high, count=score.count)
+    band = interval_of(score.accuracy, score.standard_error) if score.standard_error else (None, None)
+    return AccuracyInterval(accuracy=score.accuracy, low=band[0], high=band[1], count=score.count)
 
 
 def _why_incomparable(first: RunResult, second: RunResult) -> str:
     """Return why accuracies cannot be compared; empty where they can."""
+    if first.task != second.task:
+        return f"tasks differ: {first.task.kind} by {first.task.words}, {second.task.kind} by {second.task.words}"
     if first.data.classes != second.data.classes or first.data.name != second.data.name:
         return "test data differ, so accuracies cannot be compared"
     return ""
@@ -229,12 +247,12 @@ def _count_pairs(first: FinishedRunFiles, second: FinishedRunFiles) -> PairedCou
 
 def _compare_chips(first: RunResult, second: RunResult) -> ComparedAccuracy:
     """Return how accurate both are on their chips; those of ideal hardware answer as exact integers do."""
-    name = "accuracy on sampled chips"
+    name = f"{first.task.words} on sampled chips"
     one, other = (next((c for c in r.chip_accuracies if c.name == _FOUND), None) for r in (first, second))
     first_interval, second_interval = _chips_interval(one, first), _chips_interval(other, second)
 
     def without(reason: str) -> ComparedAccuracy:
-        return ComparedAccuracy(name=name, test=reason, first=first_interval, second=second_interval)
+        return ComparedAccuracy(name=name, test=reason, first=first_interval, second=second_interval, task=first.task)
 
     if first_interval is None or second_interval is None:
         return without("only one run sampled chips")
@@ -244,10 +262,11 @@ def _compare_chips(first: RunResult, second: RunResult) -> ComparedAccuracy:
     p_value = None if one is None or other is None else compare_means(one.accuracies, other.accuracies)
     if p_value is not None:
         test = "Welch's t test over chips"
+    elif not first.task.is_classification:
+        return without("one chip alone, so chance cannot be told")
     else:  # of a single chip, or of ideal ones, only samples are a matter of chance
         test = "Fisher's exact test of the samples of a chip"
-        counts = [_exact(run.candidate(_FOUND)) if chips is None else (round(chips.mean * chips.images), chips.images)
-                  for chips, run in ((one, first), (other, second))]  # fmt: skip
+        counts = [_count_right(chips, run) for chips, run in ((one, first), (other, second))]
         p_value = compare_independent(*counts).p_value
     return ComparedAccuracy(
         name=name, difference=difference, p_value=p_value, first=first_interval, second=second_interval, test=test,
@@ -255,10 +274,18 @@ def _compare_chips(first: RunResult, second: RunResult) -> ComparedAccuracy:
     )  # fmt: skip
 
 
+def _count_right(chips: ChipAccuracies | None, result: RunResult) -> tuple[int, int]:
+    """Return how many samples a run's chip classifies correctly, or ideal ones do, and of how many."""
+    if chips is not None:
+        return round(chips.mean * chips.images), chips.images
+    score = _exact(result.candidate(_FOUND))
+    return score.correct or 0, score.count
+
+
 def _chips_interval(chips: ChipAccuracies | None, result: RunResult) -> AccuracyInterval | None:
     """Return the accuracy of a run's found policy on its chips; None where they are not ideal and none were sampled."""
     if chips is None:
-        return None if result.unsampled else _interval(*_exact(result.candidate(_FOUND)))
+        return None if result.unsampled else _interval(_exact(result.candidate(_FOUND)))
     return AccuracyInterval(accuracy=chips.mean, low=chips.band.low, high=chips.band.high, count=len(chips.accuracies))
 
 

@@ -17,13 +17,15 @@ from mho.bit_search.runner import SearchResult
 from mho.bit_search.space import SearchSpace
 from mho.bit_search.verdicts import Verdicts, find_verdicts
 from mho.errors import InputFileError
-from mho.evaluation.confidence import find_band
-from mho.formats import format_cost, format_points
+from mho.evaluation.confidence import find_band, find_mean_band
+from mho.formats import format_cost
 from mho.input_files import read_json
 from mho.policy import Policy
 from mho.report.result_networks import MeasuredStep, Sensitivities
 from mho.report.result_search import BestSoFar, EvaluationFigures, OperandWorth, SearchFigures, SearchSummary, StepWorth
+from mho.report.result_task import TaskFigures
 from mho.seeds import derive_seed
+from mho.task.task import CLASSIFICATION, Task
 from mho.workflow.policy_stages import FAILED, SEARCH_FILE
 from mho.workflow.run_directory import StageResult, list_stages
 
@@ -44,13 +46,25 @@ def read_goal(content: Mapping[str, Any], reference: EvaluationRecord) -> Goal:
     assert reference.score is not None, "a search without its reference ends with an error"
     return Goal(
         content["reference_accuracy"],
-        content["allowed_drop"] or 0.0,
+        _allowed_drop(content) or 0.0,
         reference.cost,
         reference.score,
         Objective(content["objective"]),
         content["cost_budget"],
         content["whole_front"],
+        read_task(content),
     )
+
+
+def read_task(content: Mapping[str, Any]) -> Task:
+    """Return what a search's accuracies are: of classification where its file says nothing."""
+    return Task.from_json(content["task"], where=SEARCH_FILE) if "task" in content else CLASSIFICATION
+
+
+def _allowed_drop(content: Mapping[str, Any]) -> float | None:
+    """Return what might be lost; files that predate other tasks tell it in points by name."""
+    drop: float | None = content["allowed_drop" if "allowed_drop" in content else "allowed_drop_points"]
+    return drop
 
 
 def explain_search(space: SearchSpace, content: Mapping[str, Any], where: str, *, place: int, seed: int) -> Explanation:
@@ -76,9 +90,11 @@ def collect_search(stage: StageResult, found: Mapping[str, Any], budget: int) ->
     content = _read(stage)
     objective = Objective(stage.figures["objective"])
     records = read_records(content, str(stage.folder / SEARCH_FILE))
-    told = find_verdicts(read_goal(content, records[0]), records, found["index"], found["finalists"])
-    bands = _find_bands(content, found["validation"]["count"])
+    goal = read_goal(content, records[0])
+    told = find_verdicts(goal, records, found["index"], found["finalists"])
+    bands = _find_bands(content, found["validation"]["count"], goal.task)
     return SearchFigures(
+        task=TaskFigures.of(goal.task),
         method=content["method"],
         objective=str(objective),
         objective_words=objective.words,
@@ -86,7 +102,7 @@ def collect_search(stage: StageResult, found: Mapping[str, Any], budget: int) ->
         fidelity=stage.figures["fidelity"],
         budget=budget,
         space=stage.figures["space"],
-        allowed_drop=content["allowed_drop"],
+        allowed_drop=_allowed_drop(content),
         target_accuracy=stage.figures["target_accuracy"],
         smoothed_target=told.target,
         cost_budget=stage.figures["cost_budget"],
@@ -105,6 +121,7 @@ def describe_result(result: SearchResult) -> SearchFigures:
     places = [number for number, record in enumerate(records) if record is result.best]
     told = find_verdicts(goal, records, places[0]) if places else None
     return SearchFigures(
+        task=TaskFigures.of(goal.task),
         method=result.method,
         objective=str(objective),
         objective_words=objective.words,
@@ -158,16 +175,20 @@ def _list_evaluations(
     return tuple(evaluations)
 
 
-def _find_bands(content: Mapping[str, Any], samples: int) -> _Bands:
+def _find_bands(content: Mapping[str, Any], samples: int, task: Task) -> _Bands:
     """Return the interval of the mean accuracy of the policies of which a search keeps every seed's."""
     noise = content["noise"]
     if noise is None:
         return {}
     bands = {}
     for name in ("best", "reference"):
-        correct = [round(accuracy * samples) for accuracy in noise[name]["accuracies"]]
-        if len(correct) > 1:
-            band = find_band(correct, samples)
+        accuracies = noise[name]["accuracies"]
+        if len(accuracies) > 1:
+            band = (
+                find_band([round(accuracy * samples) for accuracy in accuracies], samples)
+                if task.is_classification
+                else find_mean_band(accuracies, worst=task.metric.worst)
+            )
             bands[Policy.from_json(content[name]["policy"], where=name)] = {"low": band.low, "high": band.high}
     return bands
 
@@ -263,7 +284,7 @@ def _summarize(stage: StageResult, content: Mapping[str, Any]) -> SearchSummary:
 def _describe_goal(goal: Goal) -> str:
     if goal.cost_budget is not None:
         return f"within {format_cost(goal.cost_budget, goal.objective.unit)}"
-    return f"{'whole front, ' if goal.whole_front else ''}{format_points(goal.allowed_drop)} allowed"
+    return f"{'whole front, ' if goal.whole_front else ''}{goal.task.metric.format_drop(goal.allowed_drop)} allowed"
 
 
 def _follow(goal: Goal, records: tuple[EvaluationRecord, ...]) -> Iterator[BestSoFar]:

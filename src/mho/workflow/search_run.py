@@ -14,6 +14,7 @@ from mho.bit_search.goal import front_of
 from mho.bit_search.methods import GIVEN
 from mho.bit_search.objective import Objective
 from mho.input_files import read_json
+from mho.task.task import CLASSIFICATION, Task
 from mho.workflow.config import RunConfig
 from mho.workflow.policy_stages import SEARCH_FILE
 from mho.workflow.prepared import Prepared
@@ -21,7 +22,7 @@ from mho.workflow.progress import ProgressFactory, RunProgress
 from mho.workflow.run import EVALUATIONS, check_search, estimate_work, load_material, prepare
 from mho.workflow.run_directory import open_run_directory
 from mho.workflow.search_execution import SearchExecution
-from mho.workflow.search_results import explain_search, read_records
+from mho.workflow.search_results import explain_search, read_records, read_task
 from mho.workflow.search_settings import SearchSettings
 from mho.workflow.search_stage import Search
 from mho.workflow.search_start import AGENT_FILE
@@ -46,6 +47,7 @@ class SearchOutcome:
         notes: what the user should know about the figures.
         missed: what was not reached, by how much, and what may help; empty where there is a best policy.
         explanation: of the best policy, where it was wanted.
+        task: what accuracies are.
     """
 
     best: EvaluationRecord | None
@@ -59,6 +61,7 @@ class SearchOutcome:
     notes: tuple[str, ...]
     missed: str = ""
     explanation: Explanation | None = None
+    task: Task = CLASSIFICATION
 
     @property
     def objective(self) -> Objective:
@@ -191,4 +194,5 @@ def _read_outcome(
         notes=notes,
         missed=missed,
         explanation=explanation,
+        task=read_task(content),
     )

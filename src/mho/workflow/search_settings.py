@@ -162,8 +162,9 @@ class SearchSettings(FrozenModel):
     `postgresql+psycopg://user@host/name`, or `sqlite` for a file beside the log. Changes no figure."""
     trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
     """What shows the search while it runs: TensorBoard, Weights & Biases."""
-    allowed_drop: float = Field(default=1.0, ge=0, le=100)
-    """Points (percent) of accuracy on validation data that may be lost against uniform 8/8."""
+    allowed_drop: float = Field(default=1.0, ge=0)
+    """How much worse the metric on validation data may be than at uniform 8/8, in its own unit: points (percent) of
+    accuracy, dB of a signal-to-noise ratio."""
     cost_budget: Annotated[float, Field(gt=0, le=1)] | str | None = None
     """What the best policy may cost, instead of an allowed accuracy drop: a share of the cost of uniform 8/8, such as
     0.4, or an amount in a unit of the objective, such as "250 us". The most accurate policy within it is searched. Left

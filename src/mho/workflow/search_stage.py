@@ -15,6 +15,7 @@ from mho.cache_folder import write_atomically
 from mho.formats import NO_WRITES, format_cost
 from mho.policy import BitWidths, Policy
 from mho.seeds import derive_seed
+from mho.task.task import Task
 from mho.workflow.config import EvaluationSettings
 from mho.workflow.material import Material
 from mho.workflow.network_stages import FLOAT_FILE
@@ -113,7 +114,9 @@ class Search:
     def limits(self) -> SearchLimits:
         """How long it lasts and what it looks for."""
         repeats = self.evaluation.repeats_within(self.settings.budget)
-        return make_options(self.settings, repeats, read_screening(self.evaluation))
+        return make_options(
+            self.settings, repeats, self.prepared.material.dataset.task, read_screening(self.evaluation)
+        )
 
     def _method(self) -> str | OwnMethod:
         from mho.bit_search.baselines import UniformSearch
@@ -170,7 +173,8 @@ class Search:
     def _tell(self, best: EvaluationRecord, space: SearchSpace) -> str:
         """Tell what a policy gains: less of the objective, or accuracy where its cost is limited."""
         if self.settings.cost_budget is not None:
-            return f"{100 * (best.accuracy or 0.0):.2f} % within {self.settings.cost_budget}"
+            metric = self.prepared.material.dataset.task.metric
+            return f"{metric.format(best.accuracy)} within {self.settings.cost_budget}"
         if format_cost(best.cost, space.objective.unit) == NO_WRITES:
             return f"no {space.objective.words}"
         return f"{space.reference_cost / best.cost:.2f}x less {space.objective.words}"
@@ -189,7 +193,9 @@ def read_screening(evaluation: EvaluationSettings) -> Screening | None:
     return Screening(evaluation.stages, evaluation.promote) if evaluation.stages else None
 
 
-def make_options(settings: SearchSettings, repeats: int, screening: Screening | None = None) -> SearchLimits:
+def make_options(
+    settings: SearchSettings, repeats: int, task: Task, screening: Screening | None = None
+) -> SearchLimits:
     """Return how long a search lasts and what it looks for."""
     from mho.bit_search.runner import SearchLimits
 
@@ -201,6 +207,7 @@ def make_options(settings: SearchSettings, repeats: int, screening: Screening | 
         batch=settings.batch,
         screening=screening,
         repeats=repeats,
+        task=task,
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mho.errors import InputFileError
+from mho.task.task import Task
 from mho.version import __version__
 from mho.workflow.progress import RunProgress
 from mho.workflow.run_directory import RunDirectory, StageResult, hash_json
@@ -118,3 +119,9 @@ def versions() -> dict[str, str]:
     for name in LIBRARIES:
         found[name] = importlib.metadata.version(name)
     return found
+
+
+def tell_validation(task: Task, figures: Mapping[str, Any]) -> str:
+    """Return what a stage's network has on validation data, for people."""
+    name = "" if task.is_classification else f"{task.metric.words} "
+    return f"{name}{task.metric.format(figures['validation']['accuracy'])} on validation data"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mho.errors import DataError
-from mho.evaluation.classes import ClassScore, Confusion, Predictions, count_confusions, cross_entropies, score_classes
+from mho.evaluation.classes import ClassScore, Confusion, Predictions, count_confusions, score_classes
 
 LABELS = np.array([0, 0, 0, 1, 1, 3])
 PREDICTED = np.array([0, 1, 1, 1, 0, 0])
@@ -34,7 +34,7 @@ def test_a_perfect_classifier_confuses_nothing():
 def test_cross_entropy_is_that_of_the_softmax_also_for_large_logits():
     logits = np.array([[0.0, 0.0], [np.log(3.0), 0.0], [1000.0, 0.0]], dtype=np.float32)
     labels = np.array([1, 0, 1])
-    assert cross_entropies(logits, labels) == pytest.approx([np.log(2), np.log(4 / 3), 1000.0])
+    assert Predictions.of(logits, labels).losses == pytest.approx([np.log(2), np.log(4 / 3), 1000.0])
     assert Predictions.of(logits, labels).classes.tolist() == [0, 0, 0]
 
 

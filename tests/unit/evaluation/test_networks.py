@@ -16,13 +16,14 @@ from mho.data.loading import load_dataset
 from mho.data.spec import DataSpec
 from mho.evaluation.accuracy import choose_evaluators, sample_chips
 from mho.evaluation.chips import SampledChips
-from mho.evaluation.networks import ChipEvaluator, score_logits
+from mho.evaluation.networks import ChipEvaluator, score_outputs
 from mho.hardware.loading import override
 from mho.mapping.layer_mapping import MappingModel
 from mho.policy import BitWidths, Policy
 from mho.quantization.calibration import calibrate
 from mho.quantization.qat import TrainableNetwork
 from mho.seeds import derive_seed
+from mho.task.task import CLASSIFICATION
 
 CONVERTERS = {"adc_range": "calibrated-columns", "adc_latency_us_per_bit": 0.2, "columns_per_adc": 4}
 CONVERTERS |= {"column_difference": "analog"}
@@ -60,7 +61,7 @@ def test_chips_that_are_all_alike_are_evaluated_as_the_one_that_they_are(trained
     program = mho.compile(network.to_quantized_network(), alike, adc_bits=4)
     ranges = mho.calibrate(program, dataset.calibration.inputs(slice(None)), seed=9)
     outputs = mho.simulate(program, dataset.validation.inputs(slice(None)), seed=9, ranges=ranges)
-    assert found == score_logits(outputs, dataset.validation.labels)
+    assert found == score_outputs(outputs, dataset.validation.labels, CLASSIFICATION)
     assert (found.count, evaluator.words) == (100, "on 1 sampled chip of test")
     assert on_chips(dataset, alike, accuracy_of="auto").words == "by the statistical model of test"
 
@@ -168,7 +169,7 @@ def test_it_tells_the_mean_of_chips_at_their_age_with_the_program_of_the_machine
         seen = dataset.calibration.inputs(slice(None))
         ranges = mho.calibrate(program, seen, **chip) if converters else None
         outputs = mho.simulate(program, dataset.validation.inputs(slice(None)), **chip, ranges=ranges)
-        told.append(score_logits(outputs, dataset.validation.labels))
+        told.append(score_outputs(outputs, dataset.validation.labels, CLASSIFICATION))
     assert told[0] != told[1]
     assert found.count == 200
     assert found.loss == pytest.approx((told[0].loss + told[1].loss) / 2)
@@ -189,6 +190,6 @@ def test_its_problem_and_words_tell_the_chips(dataset):
 
 def test_logits_are_scored_by_their_largest_element_and_cross_entropy():
     logits = np.log(np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]], dtype=np.float32))
-    found = score_logits({"logits": logits + 500.0}, np.array([0, 1]))
+    found = score_outputs({"logits": logits + 500.0}, np.array([0, 1]), CLASSIFICATION)
     assert (found.correct, found.count, found.accuracy) == (1, 2, 0.5)
     assert found.loss == pytest.approx(-(np.log(0.7) + np.log(0.1)) / 2, abs=1e-4)

@@ -8,6 +8,7 @@ from mho.report.figures import build_figures, lowest_shown, search_progress
 from mho.report.page import render_page
 from mho.report.result import RunResult
 from mho.report.result_search import BestSoFar, OperandWorth, SearchSummary, StepWorth
+from mho.report.result_task import TaskFigures
 from mho.report.search_charts import (
     MOST_POLICIES,
     choices_along_front,
@@ -106,9 +107,9 @@ def test_searches_for_the_same_are_compared_and_named_apart(told):
     assert [describe_search(one, compared) for one in compared] == [
         "rl", "exact, 40 policies", "exact, 80 policies", "evolution",
     ]  # fmt: skip
-    traces = course_of_searches(compared, has_budget=False)["data"]
+    traces = course_of_searches(compared, TaskFigures(), has_budget=False)["data"]
     assert traces[0]["y"] == [1 + 1 / 40, 1.5, 2.0]
-    assert course_of_searches(compared, has_budget=True)["data"][0]["y"] == [97.0] * 3
+    assert course_of_searches(compared, TaskFigures(), has_budget=True)["data"][0]["y"] == [97.0] * 3
     assert compared_searches(told.model_copy(update={"searches": told.searches[:1]})) == ()
 
 

@@ -13,6 +13,7 @@ from mho.network.onnx_reader import read_onnx
 from mho.policy import BitWidths, Policy
 from mho.quantization.calibration import calibrate
 from mho.quantization.qat import TrainableNetwork
+from mho.task.task import CLASSIFICATION
 from mho.workflow import policy_stages
 from mho.workflow.policy_stages import (
     AVERAGED,
@@ -87,7 +88,7 @@ def test_a_last_budget_is_kept_where_the_policy_with_more_bits_is_better(tmp_pat
 def _finish(tmp_path, trained, allowed_drop, last_budget=None):
     (tmp_path / SEARCH_FILE).write_text(json.dumps({"records": []}))
     stage = FinalistsWithoutTraining(
-        prepared=None,
+        prepared=SimpleNamespace(material=SimpleNamespace(dataset=SimpleNamespace(task=CLASSIFICATION))),
         search=SimpleNamespace(folder=tmp_path, figures={"order": [1, 3, 0], "trained": trained}),
         reference=SimpleNamespace(figures={"validation": {"accuracy": 0.96}}),
         training=TRAINING,
@@ -132,7 +133,8 @@ def prepared():
 def test_networks_within_a_standard_error_are_compared_by_loss(right, loss, is_better):
     """Of 250 samples, of which the other gets 242: the standard error is 2.8 samples."""
     one = {"accuracy": right / 250, "count": 250, "loss": loss}
-    assert policy_stages._is_better(one, {"accuracy": 242 / 250, "count": 250, "loss": 0.10}) == is_better
+    other = {"accuracy": 242 / 250, "loss": 0.10, "standard_error": (242 / 250 * 8 / 250 / 250) ** 0.5}
+    assert policy_stages._is_better(one, other) == is_better
 
 
 @pytest.mark.parametrize("spoils", [True, False])

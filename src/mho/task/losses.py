@@ -1,0 +1,64 @@
+"""Losses by name, on tensors: what networks are trained on, and what candidates of a search are scored by."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from mho.errors import ConfigError
+from mho.task.metrics import FloatArray, cross_entropy_rows
+from mho.task.task import BINARY, CROSS_ENTROPY, SQUARED, Task
+from mho.user_code import load_function, tell
+
+
+def mean_loss(task: Task, outputs: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """Return the mean loss of a batch, a scalar.
+
+    Args:
+        task: whose loss.
+        outputs, targets: [N, ...], of shapes that fit (`Task.check_outputs`).
+        label_smoothing: of cross entropy, 0..1.
+
+    Raises:
+        ConfigError: the user's own loss fails, or gives something else than a scalar.
+    """
+    if task.has_own_loss:
+        return _call_own(task, outputs, targets)
+    if task.loss == CROSS_ENTROPY:
+        if task.has_positions and task.kind != "segmentation":
+            outputs, targets = outputs.flatten(0, -2), targets.flatten()
+        ignored = -100 if task.ignored_label is None else task.ignored_label
+        return functional.cross_entropy(outputs, targets, ignore_index=ignored, label_smoothing=label_smoothing)
+    if task.loss == BINARY:
+        return functional.binary_cross_entropy_with_logits(outputs, targets)
+    return (functional.mse_loss if task.loss == SQUARED else functional.l1_loss)(outputs, targets)
+
+
+def sample_losses(task: Task, outputs: NDArray[Any], targets: NDArray[Any]) -> FloatArray:
+    """Return the loss of each sample, float64 [N]; arguments are those of `mean_loss`."""
+    if task.loss == CROSS_ENTROPY and not task.has_own_loss:
+        scores = np.moveaxis(outputs, 1, -1) if task.kind == "segmentation" else outputs
+        rows = cross_entropy_rows(
+            scores, targets, None if task.ignored_label is None else targets != task.ignored_label
+        )
+        return np.asarray(rows[:, 0] / np.maximum(1, rows[:, 1]))
+    found, true = torch.from_numpy(np.ascontiguousarray(outputs)), torch.from_numpy(np.array(targets))
+    with torch.no_grad():
+        return np.array([float(mean_loss(task, found[k : k + 1], true[k : k + 1])) for k in range(len(found))])
+
+
+def _call_own(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
+    function = load_function(task.loss, "outputs, targets")
+    try:
+        loss = function(outputs, targets)
+    except Exception as error:  # the user's own code
+        raise ConfigError(f"failed: {tell(error)}", where=task.loss) from error
+    if not isinstance(loss, Tensor) or loss.ndim != 0:
+        given = f"a tensor of shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        raise ConfigError(f"returned {given}", where=task.loss, expected="a scalar tensor, the mean over samples")
+    return loss

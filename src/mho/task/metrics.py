@@ -1,0 +1,239 @@
+"""Metrics by name: their unit, which way is better, and how they follow from outputs and targets.
+
+Each is a function of sums over samples, so that it is measured batch by batch, and its uncertainty follows from leaving
+out one sample at a time (the jackknife: Efron and Stein, Annals of Statistics 9, 1981). A metric of the user's own is
+a function of all samples together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.errors import ConfigError
+from mho.formats import NARROW_SPACE
+
+FloatArray = NDArray[np.float64]
+
+BEST_SNR_DB = 200.0
+"""What is told of outputs that equal their targets."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a network is judged by.
+
+    Its *quality* is its value where more is better, and the negative of it where less is better: whatever compares
+    networks compares qualities.
+
+    Attributes:
+        name: in configurations.
+        words: for people.
+        unit: of values as shown, such as "%" or "dB"; may be empty.
+        is_more_better: which way is better.
+        scale: values as shown over values as measured: 100 for percent.
+        digits: behind the point of a value as shown; None: four significant ones.
+        worst: least quality that there is; minus infinity where there is none.
+    """
+
+    name: str
+    words: str
+    unit: str = ""
+    is_more_better: bool = True
+    scale: float = 1.0
+    digits: int | None = None
+    worst: float = -math.inf
+
+    @property
+    def drop_unit(self) -> str:
+        """Unit of differences as shown: "points" of percent."""
+        return "points" if self.unit == "%" else self.unit
+
+    @property
+    def axis_title(self) -> str:
+        """Name and unit for an axis."""
+        return f"{self.words}, {self.unit}" if self.unit else self.words
+
+    def shown(self, quality: float) -> float:
+        """Return the value of a quality in the metric's unit."""
+        return quality * self.scale if self.is_more_better else -quality * self.scale
+
+    def allowed(self, drop: float) -> float:
+        """Return how much quality a drop in the metric's unit is."""
+        return drop / self.scale
+
+    def check_drop(self, drop: float, *, where: str) -> None:
+        """Check how much may be lost, in the metric's unit. Raises `ConfigError`."""
+        most = 100.0 if self.unit == "%" else math.inf
+        if not 0 <= drop <= most or math.isinf(drop):
+            raise ConfigError(
+                f"allowed_drop is {drop}", where=where, expected="0..100 points" if self.unit == "%" else "0 or more"
+            )
+
+    def format(self, quality: float | None, *, page: bool = False) -> str:
+        """Return a quality as people say it: ``97.60 %``, ``21.35 dB``; a dash for none."""
+        if quality is None:
+            return "\u2014"
+        return self._with(self.format_number(self.shown(quality)), self.unit, page)
+
+    def format_drop(self, drop: float) -> str:
+        """Return a difference in the metric's unit: ``0.20 points``, ``0.35 dB``."""
+        return self._with(self.format_number(drop), self.drop_unit, page=False)
+
+    def format_range(self, low: float, high: float) -> str:
+        """Return the values of two qualities without their unit, the lesser first: ``40.10 to 46.90``."""
+        return " to ".join(self.format_number(value) for value in sorted((self.shown(low), self.shown(high))))
+
+    def tell_side(self, drop: float) -> str:
+        """Return on which side the value of the worse one lies: ``below``, or ``above`` where less is better."""
+        return "below" if (drop > 0) == self.is_more_better else "above"
+
+    def format_number(self, value: float) -> str:
+        """Return a value in the metric's unit without it."""
+        return f"{value:.4g}" if self.digits is None else f"{value:.{self.digits}f}"
+
+    def _with(self, number: str, unit: str, page: bool) -> str:
+        return f"{number}{NARROW_SPACE if page else ' '}{unit}" if unit else number
+
+
+_PERCENT: Mapping[str, Any] = {"unit": "%", "scale": 100.0, "digits": 2, "worst": 0.0}
+
+METRICS: Mapping[str, Metric] = MappingProxyType(
+    {
+        metric.name: metric
+        for metric in (
+            Metric("accuracy", "accuracy", **_PERCENT),
+            Metric("f1", "F1 of all labels together", **_PERCENT),
+            Metric("exact-match", "share of samples with all labels right", **_PERCENT),
+            Metric("mean-iou", "mean IoU", **_PERCENT),
+            Metric("mse", "mean squared error", is_more_better=False),
+            Metric("mae", "mean absolute error", is_more_better=False),
+            Metric("snr", "signal-to-noise ratio", "dB", digits=2),
+            Metric("perplexity", "perplexity", is_more_better=False, digits=3),
+        )
+    }
+)
+"""Every metric but the user's own, by name."""
+
+
+def measure_rows(name: str, outputs: NDArray[Any], targets: NDArray[Any], keep: NDArray[np.bool_] | None) -> FloatArray:
+    """Return what a metric sums over samples, float64 [N, numbers].
+
+    Args:
+        name: of `METRICS`.
+        outputs: [N, ...]; scores of classes [N, positions, classes].
+        targets: [N, ...]; classes [N, positions].
+        keep: of classes, which positions count [N, positions]; None: all.
+    """
+    return _ROWS[name](outputs, targets, keep)
+
+
+def finish(name: str, sums: FloatArray) -> FloatArray:
+    """Return the values of a metric for sums [..., numbers] over samples."""
+    if name == "mean-iou":
+        half = sums.shape[-1] // 2
+        both, either = sums[..., :half], sums[..., half:]
+        there = either > 0
+        return np.asarray(
+            (np.where(there, both / np.where(there, either, 1), 0)).sum(-1) / np.maximum(1, there.sum(-1))
+        )
+    if name == "f1":
+        right, wrong = sums[..., 0], sums[..., 1]
+        return np.asarray(2 * right / np.maximum(1, 2 * right + wrong))
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        if name == "snr":
+            ratio = 10 * np.log10(sums[..., 0] / sums[..., 1])
+            return np.asarray(np.where(sums[..., 1] > 0, np.minimum(ratio, BEST_SNR_DB), BEST_SNR_DB))
+        mean = sums[..., 0] / sums[..., 1]
+        return np.asarray(np.exp(mean) if name == "perplexity" else mean)
+
+
+def jackknife(name: str, rows: FloatArray) -> FloatArray:
+    """Return the values of a metric without each of N samples, float64 [N], from rows [N, numbers]."""
+    return finish(name, rows.sum(axis=0) - rows)
+
+
+def jackknife_error(without: FloatArray) -> float:
+    """Return the standard error of what has these values without each sample, [N]."""
+    count = len(without)
+    return float(math.sqrt((count - 1) / count * np.square(without - without.mean()).sum())) if count > 1 else 0.0
+
+
+def log_softmax(scores: NDArray[Any]) -> FloatArray:
+    """Return logarithms of softmax over the last axis, in float64."""
+    shifted = scores.astype(np.float64) - scores.max(axis=-1, keepdims=True)
+    result: FloatArray = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return result
+
+
+def cross_entropy_rows(outputs: NDArray[Any], targets: NDArray[Any], keep: NDArray[np.bool_] | None) -> FloatArray:
+    """Return sums of cross entropies (natural logarithm) and how many there are, of each sample, float64 [N, 2]."""
+    true = targets if keep is None else np.where(keep, targets, 0)
+    losses = -np.take_along_axis(log_softmax(outputs), true[..., None], axis=-1)[..., 0]
+    return _sums_and_counts(losses, keep)
+
+
+def _sums_and_counts(values: NDArray[Any], keep: NDArray[np.bool_] | None) -> FloatArray:
+    """Return sums of values [N, ...] over all but the first axis and how many there are, float64 [N, 2]."""
+    flat = values.reshape(len(values), -1).astype(np.float64)
+    kept = np.ones(flat.shape, dtype=bool) if keep is None else keep.reshape(flat.shape)
+    return np.stack([np.where(kept, flat, 0).sum(axis=1), kept.sum(axis=1).astype(np.float64)], axis=1)
+
+
+def _accuracy(outputs: NDArray[Any], targets: NDArray[Any], keep: NDArray[np.bool_] | None) -> FloatArray:
+    return _sums_and_counts(outputs.argmax(axis=-1) == targets, keep)
+
+
+def _mean_iou(outputs: NDArray[Any], targets: NDArray[Any], keep: NDArray[np.bool_] | None) -> FloatArray:
+    classes, found = outputs.shape[-1], outputs.argmax(axis=-1)
+    rows = np.zeros((len(outputs), 2 * classes))
+    for one in range(classes):
+        own, theirs = found == one, targets == one
+        if keep is not None:
+            own, theirs = own & keep, theirs & keep
+        rows[:, one] = (own & theirs).reshape(len(rows), -1).sum(axis=1)
+        rows[:, classes + one] = (own | theirs).reshape(len(rows), -1).sum(axis=1)
+    return rows
+
+
+def _f1(outputs: NDArray[Any], targets: NDArray[Any], keep: NDArray[np.bool_] | None) -> FloatArray:  # noqa: ARG001
+    found, there = outputs > 0, targets > 0.5
+    axes = tuple(range(1, outputs.ndim))
+    return np.stack([(found & there).sum(axis=axes), (found != there).sum(axis=axes)], axis=1).astype(np.float64)
+
+
+def _exact_match(outputs: NDArray[Any], targets: NDArray[Any], keep: NDArray[np.bool_] | None) -> FloatArray:
+    same = ((outputs > 0) == (targets > 0.5)).reshape(len(outputs), -1).all(axis=1)
+    return _sums_and_counts(same[:, None], keep)
+
+
+def _errors(power: int) -> Callable[..., FloatArray]:
+    def rows(outputs: NDArray[Any], targets: NDArray[Any], keep: NDArray[np.bool_] | None) -> FloatArray:
+        return _sums_and_counts(np.abs(outputs.astype(np.float64) - targets) ** power, keep)
+
+    return rows
+
+
+def _snr(outputs: NDArray[Any], targets: NDArray[Any], keep: NDArray[np.bool_] | None) -> FloatArray:
+    signal = _sums_and_counts(np.square(targets.astype(np.float64)), keep)[:, 0]
+    return np.stack([signal, _errors(2)(outputs, targets, keep)[:, 0]], axis=1)
+
+
+_ROWS: Mapping[str, Callable[..., FloatArray]] = MappingProxyType(
+    {
+        "accuracy": _accuracy,
+        "f1": _f1,
+        "exact-match": _exact_match,
+        "mean-iou": _mean_iou,
+        "mse": _errors(2),
+        "mae": _errors(1),
+        "snr": _snr,
+        "perplexity": cross_entropy_rows,
+    }
+)
