@@ -129,5 +129,5 @@ if TYPE_CHECKING:
     from mho.progress import Progress as Progress
     from mho.quantization.qat import TrainableNetwork as TrainableNetwork
     from mho.quantization.training_options import TrainingOptions as TrainingOptions
-    from mho.task.task import Task as Task
     from mho.scheduling.schedule import Schedule as Schedule
+    from mho.task.task import Task as Task

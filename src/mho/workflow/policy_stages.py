@@ -318,7 +318,8 @@ class TrainFinalists:
             f"{name} {policy[name]} to {raised[name]}" for name in policy.layers if raised[name] != policy[name]
         )
         trained = self._train(raised, other, report)
-        shown = " and ".join(f"{100 * one['validation']['accuracy']:.2f} %" for one in (figures, trained))
+        metric = self.prepared.material.dataset.task.metric
+        shown = " and ".join(metric.format(one["validation"]["accuracy"]) for one in (figures, trained))
         told = f"search.last_budget raised {changes}; on validation data before and after: {shown}"
         if not _is_better(trained["validation"], figures["validation"]):
             return figures, place, f"{told}. That is no better, and not kept."
