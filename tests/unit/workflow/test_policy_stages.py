@@ -41,7 +41,9 @@ class FinalistsWithoutTraining(TrainFinalists):
         index = policy["fc"].act_bits - 1
         for file in (QUANTIZED_FILE, POLICY_FILE):
             (place / file).write_text(f"of {index}")
-        validation = {"accuracy": self.search.figures["trained"][index], "count": 400, "loss": 1.0 / (2 + index)}
+        accuracy = self.search.figures["trained"][index]
+        error = (accuracy * (1 - accuracy) / 400) ** 0.5
+        validation = {"accuracy": accuracy, "count": 400, "loss": 1.0 / (2 + index), "standard_error": error}
         return {"validation": validation, "notes": [], "points": [], "policy": policy.to_json(), "sensitivities": {}}
 
 
