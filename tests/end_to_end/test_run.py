@@ -13,6 +13,7 @@ from tiny_run import CONFIG, write_tiny_run
 import mho
 from mho.cli.main import main
 from mho.data.loading import load_dataset
+from mho.deploy.image import build_image
 from mho.errors import MhoError
 from mho.hardware.loading import accelerator_from_json, load_accelerator, to_toml
 from mho.program.container import read_program
@@ -108,6 +109,8 @@ def test_a_result_tells_errors_by_class_sensitivities_cost_splits_and_sizes(fini
         (finished / "stages" / "program" / "program.mho").stat().st_size,
         result.candidate("reference").tiles,
     )
+    image = build_image(read_program(finished / "stages" / "program" / "program.mho"))
+    assert (found.flash_bytes, found.ram_bytes) == (len(image.content), image.memory.arena.size)
     same = mho.compare_runs(finished, finished)
     assert (same.better, same.settings, same.accuracies[0].difference) == (None, (), 0.0)
     assert same.accuracies[0].test == "McNemar's exact test on the same 100 samples"

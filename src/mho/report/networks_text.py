@@ -50,7 +50,11 @@ def _describe_size(size: DeployedSize) -> str:
         text += f", {plural(size.tiles, 'crossbar')}"
     if size.cells and size.digit_cells is not None:
         text += f" ({100 * size.digit_cells / size.cells:.1f} % of their cells hold weights)"
-    return text if size.program_bytes is None else f"{text}, program {format_bytes(size.program_bytes)}"
+    if size.program_bytes is not None:
+        text += f", program {format_bytes(size.program_bytes)}"
+    if size.flash_bytes is not None and size.ram_bytes is not None:
+        text += f"; deployed as C {format_bytes(size.flash_bytes)} of flash, {format_bytes(size.ram_bytes)} of RAM"
+    return text
 
 
 def _describe_sensitivities(found: Sensitivities) -> list[str]:

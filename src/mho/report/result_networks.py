@@ -116,6 +116,11 @@ class DeployedSize(FrozenModel):
     """Size of the network's ONNX file."""
     program_bytes: Count | None = None
     """Size of the program file, cells included; null for the float network, which has none."""
+    flash_bytes: Count | None = None
+    """What `mho deploy` puts into flash for the program, cells included; null for the float network, for programs of
+    more than 64 MiB, and where an operation has no form in C."""
+    ram_bytes: Count | None = None
+    """What all its buffers take in RAM there; null where flash_bytes is."""
     tiles: Count | None = None
     """Tiles under this run's mapping: those that one crossbar is written with for an inference, or those of all copies
     on several; null for the float network."""

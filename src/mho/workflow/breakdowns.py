@@ -92,6 +92,7 @@ def measure_size(
     policy: Policy | None = None,
     deployment: Deployment | None = None,
     program_bytes: int | None = None,
+    device_bytes: tuple[int | None, int | None] = (None, None),
 ) -> DeployedSize:
     """Return how large a network is; without a policy, deployment and program that of one in float.
 
@@ -99,6 +100,7 @@ def measure_size(
         name, label: of the network.
         layers: its MVM layers in execution order.
         network_bytes, program_bytes: sizes of its files.
+        device_bytes: flash and RAM of the program in C.
         policy: its bits.
         deployment: on the machine.
     """
@@ -106,7 +108,7 @@ def measure_size(
     cells: Mapping[str, int] = {} if deployment is None else _count_cells(deployment)
     return DeployedSize(
         name=name, label=label, weights=weights, weight_bits=weight_bits, network_bytes=network_bytes,
-        program_bytes=program_bytes, **cells,
+        program_bytes=program_bytes, flash_bytes=device_bytes[0], ram_bytes=device_bytes[1], **cells,
     )  # fmt: skip
 
 

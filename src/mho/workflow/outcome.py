@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mho.bit_search.space import SearchSpace
 from mho.cost_model.document import to_microseconds
@@ -213,12 +213,19 @@ def _collect_sizes(outcome: Outcome) -> tuple[DeployedSize, ...]:
     def network_bytes(name: str, file: str) -> int:
         return (outcome.stages[name].folder / file).stat().st_size
 
+    def measure_program(name: str) -> dict[str, Any]:
+        figures = outcome.stages["program"].figures[PROGRAMS[name]]
+        return {
+            "program_bytes": figures["bytes"],
+            "device_bytes": (figures.get("flash_bytes"), figures.get("ram_bytes")),
+        }
+
     in_float = measure_size("float", LABELS["float"], outcome.layers, network_bytes=network_bytes("float", FLOAT_FILE))
     return (in_float, *(
         measure_size(
             name, LABELS[name], outcome.layers, network_bytes=network_bytes(name, QUANTIZED_FILE), policy=policy,
             deployment=outcome.deployments[name],
-            program_bytes=outcome.stages["program"].figures[PROGRAMS[name]]["bytes"],
+            **measure_program(name),
         )
         for name, policy in outcome.policies.items()
     ))  # fmt: skip

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mho.data.dataset import Split
-from mho.errors import MhoError
+from mho.errors import MhoError, ProgramError, UnsupportedOperationError
 from mho.evaluation.chips import SampledChips
 from mho.evaluation.classes import Predictions
 from mho.evaluation.networks import evaluate_network, evaluate_with_predictions, score_outputs
@@ -29,6 +29,8 @@ PROGRAM_FILE, REFERENCE_PROGRAM_FILE = "program.mho", "reference.mho"
 RANGES_FILE = "ranges.npz"
 PROGRAMS = {"reference": REFERENCE_PROGRAM_FILE, "found": PROGRAM_FILE}
 """Files of programs, by who they belong to."""
+MOST_DEVICE_BYTES = 64 << 20
+"""Larger programs are for no microcontroller: making their images only for sizes would take long."""
 _EXACT_SHARE = 0.3
 """Of the work of a simulation on chips, about what exact engines take."""
 
@@ -52,7 +54,7 @@ class Compile:
             "accelerator": self.material.accelerator.to_json(),
             "mapping": str(self.material.mapping),
             "objective": str(self.deployments.objective),
-            "programs": "of the machine",
+            "programs": "of the machine, and their sizes in C",
         }
 
     def make(self, folder: Path, report: Report) -> Figures:
@@ -80,6 +82,7 @@ class Compile:
         program = compile_deployment(network, deployment, metadata=_describe_origin(stage))
         write_program(program, path)
         return {
+            **_measure_device(program, path.stat().st_size),
             "bytes": path.stat().st_size,
             "latency_ps": time_deployed(program),
             "planned_ps": deployment.latency_ps,
@@ -88,6 +91,19 @@ class Compile:
             "mvms": deployment.mvms,
             "instructions": count_instructions(program),
         }
+
+
+def _measure_device(program: Program, size: int) -> Figures:
+    """Return flash and RAM of the program in C; nothing where it is too large, or has an operation unknown to C."""
+    from mho.deploy.image import build_image
+
+    if size > MOST_DEVICE_BYTES:
+        return {}
+    try:
+        image = build_image(program)
+    except (ProgramError, UnsupportedOperationError):
+        return {}
+    return {"flash_bytes": len(image.content), "ram_bytes": image.memory.arena.size}
 
 
 def _describe_origin(stage: StageResult) -> dict[str, Any]:

@@ -55,7 +55,17 @@ def told(result):
             "splits": (CostSplit.model_validate({"name": "found", "label": "found policy", **split, **energy}),),
             "sizes": (
                 DeployedSize.model_validate(size),
-                DeployedSize.model_validate({**size, "tiles": 4, "cells": 1000, "digit_cells": 250}),
+                DeployedSize.model_validate(
+                    {
+                        **size,
+                        "tiles": 4,
+                        "cells": 1000,
+                        "digit_cells": 250,
+                        "program_bytes": 9000,
+                        "flash_bytes": 8000,
+                        "ram_bytes": 1000,
+                    }
+                ),
             ),
         }
     )

@@ -49,10 +49,12 @@ def test_cells_are_those_of_the_map_of_the_network():
     cost = cost_network(LAYERS, POLICY, hardware)
     deployment = CrossbarDeployment(hardware, MappingModel.BEST, cost)
     size = measure_size(
-        "found", "found policy", LAYERS, network_bytes=900, policy=POLICY, deployment=deployment, program_bytes=700
-    )
+        "found", "found policy", LAYERS, network_bytes=900, policy=POLICY, deployment=deployment, program_bytes=700,
+        device_bytes=(900, 80),
+    )  # fmt: skip
     cells = NetworkMap.of(LAYERS, POLICY, hardware).cells
     assert (size.weight_bits, size.program_bytes) == (4 * 8 * 27 + 3 * 640, 700)
+    assert (size.flash_bytes, size.ram_bytes) == (900, 80)
     assert (size.tiles, size.cells, size.digit_cells) == (cost.writes, cells.all, cells.digits)
 
 
