@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from mho.arithmetic.operations import OPERATIONS
 from mho.deploy.arena import Arena, Lifetime, plan_arena
 from mho.deploy.elements import Element, narrowest
 from mho.program.instructions import (
@@ -28,12 +29,10 @@ from mho.program.layer_proof import LayerProduct
 from mho.program.program import BufferKind, Program
 from mho.program.verify import prove_program
 
-ELEMENTWISE = frozenset(
-    ("relu", "clip", "leaky_relu", "prelu", "thresholded_relu", "elu", "celu", "selu", "softplus", "softsign", "mish",
-     "sigmoid", "hard_sigmoid", "hard_swish", "silu", "tanh", "gelu", "erf", "exp", "log", "sqrt", "reciprocal", "neg",
-     "abs", "pow", "add", "sub", "mul", "div", "minimum", "maximum", "cast", "fake_quantize", "softmax", "layer_norm",
-     "batch_norm", "int_scale", "int_add", "int_mul", "int_table", "int_softmax", "int_layer_norm")
-)  # fmt: skip
+_WHOLE_ROWS = ("softmax", "layer_norm")
+IN_PLACE = {name for name, record in OPERATIONS.items() if record.is_elementwise}.union(
+    ("batch_norm", *_WHOLE_ROWS, *(f"int_{name}" for name in _WHOLE_ROWS))
+)
 """Operations whose result may take the place of an operand of its shape."""
 
 _ALIGNMENT = 8
@@ -201,7 +200,7 @@ def _share_places(
         if isinstance(item, Digital):
             if item.op == "reshape" and item.inputs[0] in program.buffers:
                 _join(owner, last, item.inputs[0], item.output)
-            elif item.op in ELEMENTWISE and (source := _find_replaced(program, item, step, owner, last, elements)):
+            elif item.op in IN_PLACE and (source := _find_replaced(program, item, step, owner, last, elements)):
                 _join(owner, last, source, item.output)
         elif isinstance(item, LastStep):
             _join(owner, last, item.accumulators, item.target)

@@ -22,7 +22,11 @@ from mho.program.program import BufferKind, Program, walk
 
 @dataclass(frozen=True)
 class Work:
-    """Operations of one kind of numbers; they add up."""
+    """Operations of one kind of numbers; they add up.
+
+    Attributes:
+        multiplications, additions, functions: how many, as the module counts them.
+    """
 
     multiplications: int = 0
     additions: int = 0

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from mho.argument_checks import check_fields
 from mho.errors import ConfigError, DataError, suggest
 from mho.input_files import hash_file
 from mho.task.metrics import METRICS, FloatArray, Metric, finish, jackknife, jackknife_error, measure_rows
@@ -76,7 +77,7 @@ class Task:
         loss: "cross-entropy", "binary-cross-entropy", "mean-squared-error", "mean-absolute-error", or a function of the
             user's, ``file.py:function``, called with two tensors, outputs and targets, whose result is the mean over
             samples. Empty: the kind's usual one.
-        metric: one of `mho.task.metrics.METRICS` that suits the kind, or a function of the user's, called with two
+        metric_name: one of `mho.task.metrics.METRICS` that suits the kind, or a function of the user's, called with two
             arrays, outputs and targets of all samples, whose result is a number. Empty: the kind's usual one.
         unit: of the user's own metric, for people.
         better: "more" or "less": which is better of the user's own metric.
@@ -94,7 +95,8 @@ class Task:
     ignored_label: int | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in _KINDS:
+        check_fields(self, "kind")
+        if not isinstance(self.kind, str) or self.kind not in _KINDS:
             raise ConfigError(
                 f"unknown kind of task {self.kind!r:.80}", expected=", ".join(_KINDS), hint=suggest(self.kind, _KINDS)
             )

@@ -69,8 +69,13 @@ def test_no_other_table_lists_operations() -> None:
         for path in folder.rglob("*.py")
         if literal.search(path.read_text(encoding="utf-8"))
     }
-    # How ONNX writes what one node does not, held complete above; what lies between the two products of attention.
-    assert found == {"quantization/export_operations.py", "network/naming.py"}
+    allowed = {
+        "quantization/export_operations.py",  # how ONNX writes what one node does not, held complete above
+        "network/naming.py",  # what lies between the two products of attention
+        "network/normalize.py",  # what may have infinite constants
+        "deploy/digital.py", "deploy/digital_integers.py", "deploy/image_format.py",  # functions of the C runtime
+    }  # fmt: skip
+    assert found == allowed
 
 
 def test_an_operation_without_kernel_says_which_is_missing() -> None:

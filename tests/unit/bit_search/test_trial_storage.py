@@ -225,7 +225,7 @@ def test_what_the_dashboard_shows(url):
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)  # what is read is the same wherever it is kept
-@pytest.mark.parametrize("attribute", [{"accuracy": "high"}, {"accuracy": 2.0}, {"score": None}, {"score": True}])
+@pytest.mark.parametrize("attribute", [{"accuracy": "high"}, {"accuracy": None}, {"score": None}, {"score": True}])
 def test_trials_that_others_wrote_into_the_storage_are_not_believed(url, attribute):
     storage = connect(url)
     ranges = {"a:weight_bits": optuna.distributions.IntDistribution(1, 8)}

@@ -69,7 +69,7 @@ def test_a_short_file_is_enough_and_defaults_are_told(tmp_path):
         ("epochs = 1\n", "steps = 1e300\n", r"qat\.steps: is 1E\+300(.|\n)*1\.\.1000000000"),
         ("learning_rate = 0.01", "learning_rate = nan", r"qat\.learning_rate"),
         ('name = "digits"', 'name = "cifar10"', r"data: data name 'cifar10' needs 'root'"),
-        ('name = "digits"', 'name = "digit"', r"data\.name: is 'digit'(.|\n)*'digits'"),
+        ('name = "digits"', 'name = "digit"', r"data\.name: is 'digit'(.|\n)*digits"),
         ('name = "sample"', 'name = "../x"', r"run\.name"),
         ("[float_training]\nepochs = 2\nlearning_rate = 0.05\n", "", r"no weights: add \[float_training\]"),
     ],

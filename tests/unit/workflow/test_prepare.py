@@ -12,6 +12,7 @@ from mho.hardware.loading import load_accelerator
 from mho.mapping.layer_mapping import MappingModel
 from mho.network.input_normalization import find_normalization
 from mho.network.onnx_reader import read_onnx
+from mho.task.task import CLASSIFICATION
 from mho.workflow.network_stages import NETWORK_FILE, BuildNetwork
 from mho.workflow.run import prepare
 
@@ -71,7 +72,7 @@ def test_a_network_stage_comes_from_the_weights_beside_its_file_too(folder):
 
 
 def network_stage(path, normalization=(), *, is_set=False):
-    dataset = SimpleNamespace(sample_shape=(4,), classes=3)
+    dataset = SimpleNamespace(sample_shape=(4,), classes=3, task=CLASSIFICATION, target_shape=())
     material = SimpleNamespace(dataset=dataset, normalization=normalization, sets_normalization=is_set)
     return BuildNetwork(material, SimpleNamespace(name=str(path), weights=None), 1)
 
