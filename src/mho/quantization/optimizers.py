@@ -24,6 +24,7 @@ class Optimizers:
             {"params": decayed, "weight_decay": options.weight_decay},
             {"params": plain, "weight_decay": 0.0},
         ]
+        self._weights = [*decayed, *plain]
         groups = [group for group in groups if group["params"]]
         rate = options.learning_rate
         self._all: list[tuple[torch.optim.Optimizer, float]] = []
@@ -42,6 +43,8 @@ class Optimizers:
 
     def step(self, number: int) -> None:
         """Make step `number` (from 0)."""
+        if self._options.max_gradient_norm is not None:
+            nn.utils.clip_grad_norm_(self._weights, self._options.max_gradient_norm, foreach=True)
         share = self.rate_share(number)
         for optimizer, rate in self._all:
             for group in optimizer.param_groups:

@@ -32,6 +32,9 @@ class TrainingOptions:
         fixed_norm_share: 0..1, share of the steps, the last ones, in which batch normalizations of a `TrainableNetwork`
             use their running statistics and keep them, as the finished network does. Batch statistics hide what is
             common to a batch, such as the errors of one chip.
+        max_gradient_norm: largest norm of the gradient of all weights together (above 0); a larger gradient is
+            scaled to it, which keeps a training at fixed batch normalizations from diverging (Pascanu et al., "On the difficulty
+            of training recurrent neural networks", ICML 2013). None: any.
         distillation: 0..1, share of the loss that is the divergence from a teacher's answers instead of the loss on
             labels.
     """
@@ -48,6 +51,7 @@ class TrainingOptions:
     augmentation: str = "none"
     scale_learning_rate: float = 1e-3
     fixed_norm_share: float = 0.0
+    max_gradient_norm: float | None = None
     distillation: float = 0.0
 
     def __post_init__(self) -> None:
@@ -62,6 +66,9 @@ class TrainingOptions:
             value = getattr(self, key)
             if not (math.isfinite(value) and value >= 0):
                 raise ConfigError(f"{key} is {value}", where="training", expected="0 or more")
+        limit = self.max_gradient_norm
+        if limit is not None and not (math.isfinite(limit) and limit > 0):
+            raise ConfigError(f"max_gradient_norm is {limit}", where="training", expected="above 0")
         if not 0 <= self.label_smoothing < 1:
             raise ConfigError(f"label_smoothing is {self.label_smoothing}", where="training", expected="0..1, below 1")
         for key in ("fixed_norm_share", "distillation"):

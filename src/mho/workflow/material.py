@@ -127,7 +127,9 @@ def training_work(settings: TrainingSettings, material: Material) -> float:
     return float((settings.epochs or 0) * len(training_images(settings, material)))
 
 
-ON_ARRAYS: Mapping[str, float] = MappingProxyType({"learning_rate": 0.01, "fixed_norm_share": 1.0})
+ON_ARRAYS: Mapping[str, float] = MappingProxyType(
+    {"learning_rate": 0.01, "fixed_norm_share": 1.0, "max_gradient_norm": 1.0}
+)
 ON_INTEGERS: Mapping[str, float] = MappingProxyType({"learning_rate": 0.005, "fixed_norm_share": 0.0})
 """What [qat] has where its settings say nothing, on arrays and on exact integers."""
 

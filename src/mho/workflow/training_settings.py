@@ -36,6 +36,8 @@ class TrainingSettings(FrozenModel):
     """Highest learning rate of quantization steps, relative to their size."""
     fixed_norm_share: float = Field(default=0.0, ge=0, le=1)
     """Share of the steps, the last ones, in which batch normalizations use their running statistics and keep them."""
+    max_gradient_norm: Annotated[float, Field(gt=0, le=1e9)] | None = None
+    """Largest norm of the gradient of all weights together; a larger gradient is scaled to it. Left out: any."""
     distillation: float = Field(default=0.0, ge=0, le=1)
     """Share of the loss that is the divergence from the float network's answers instead of the loss on labels."""
     images: Count | None = None
@@ -91,6 +93,8 @@ class QatSettings(TrainingSettings):
     fixed_norm_share: Annotated[float, Field(ge=0, le=1)] | None = None  # type: ignore[assignment]
     """As of other trainings. Left out: 1 on arrays, where statistics of a batch are those of one chip and hide what it
     does to channels; else 0."""
+    max_gradient_norm: Annotated[float, Field(gt=0, le=1e9)] | None = None
+    """As of other trainings. Left out: 1 on arrays, where fixed batch normalizations let steps grow; else any."""
     noise: NoiseSettings | Literal["auto", "none"] = "auto"
     """Train on arrays as they are, as a table says; "auto": on those of the chips of [simulation], under the same
     conditions and corrected alike, without stuck cells, and on exact integers where there are none or they compute

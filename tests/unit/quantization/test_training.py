@@ -123,6 +123,8 @@ def test_samples_and_labels_that_do_not_fit_are_refused(residual: Callable[..., 
         {"fixed_norm_share": -0.1},
         {"fixed_norm_share": 1.1},
         {"fixed_norm_share": float("nan")},
+        {"max_gradient_norm": 0.0},
+        {"max_gradient_norm": float("inf")},
     ],
 )
 def test_impossible_options_are_refused(changes: dict[str, object]) -> None:
@@ -283,3 +285,19 @@ def test_with_fixed_normalizations_training_starts_from_the_calibrated_network(
         train(trainable, split, frozen, seeded())
         answers[share] = torch.equal(trainable(x), calibrated)
     assert answers == {0.0: False, 1.0: True}
+
+
+def test_a_gradient_that_is_too_large_is_scaled_to_the_norm_allowed(residual: Callable[..., Network]) -> None:
+    """The first step of SGD moves all weights together by the rate times the norm of the gradient."""
+    moved = {}
+    for limit in (1e-3, 1e9, None):
+        trainable = trainable_network(residual(), "4/4")
+        before = [one.detach().clone() for one in trainable.parameters()]
+        once = short_training(
+            epochs=None, steps=1, learning_rate=0.5, weight_decay=0.0, scale_learning_rate=0.0, max_gradient_norm=limit
+        )
+        train(trainable, coloured_split(), once, seeded())
+        after = [one.detach() for one in trainable.parameters()]
+        moved[limit] = float(sum(torch.sum((new - old) ** 2) for new, old in zip(after, before, strict=True)) ** 0.5)
+    assert moved[1e-3] == pytest.approx(0.5e-3, rel=1e-2)
+    assert moved[1e9] == moved[None] > 0.5e-2

@@ -64,7 +64,8 @@ def test_a_network_that_diverged_in_the_end_is_an_error_for_people(material, mod
 def test_what_settings_leave_out_of_a_full_training_depends_on_whether_it_is_on_arrays(material):
     settings = QatSettings(steps=1)
     found = [training_options(settings, material, is_on_arrays=is_on_arrays) for is_on_arrays in (False, True)]
-    assert [(one.learning_rate, one.fixed_norm_share) for one in found] == [(0.005, 0.0), (0.01, 1.0)]
+    recipes = [(one.learning_rate, one.fixed_norm_share, one.max_gradient_norm) for one in found]
+    assert recipes == [(0.005, 0.0, None), (0.01, 1.0, 1.0)]
 
 
 @pytest.mark.parametrize("is_on_arrays", [False, True])
