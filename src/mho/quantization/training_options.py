@@ -33,8 +33,8 @@ class TrainingOptions:
             use their running statistics and keep them, as the finished network does. Batch statistics hide what is
             common to a batch, such as the errors of one chip.
         max_gradient_norm: largest norm of the gradient of all weights together (above 0); a larger gradient is
-            scaled to it, which keeps a training at fixed batch normalizations from diverging (Pascanu et al., "On the difficulty
-            of training recurrent neural networks", ICML 2013). None: any.
+            scaled to it, which keeps a training at fixed batch normalizations from diverging (Pascanu et al., "On the
+            difficulty of training recurrent neural networks", ICML 2013). None: any.
         distillation: 0..1, share of the loss that is the divergence from a teacher's answers instead of the loss on
             labels.
     """
