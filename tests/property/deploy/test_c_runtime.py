@@ -4,63 +4,39 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from accelerators import accelerators, make_accelerator
+from accelerators import make_accelerator
+from any_programs import REGIMES
 from bits import assert_same_bits
 from c_runtime import run_in_c
-from chip_programs import random_chip_network, random_schedule
+from chip_programs import random_chip_network
 from examples import examples
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from operation_cases import CASES, cases_inputs, cases_network
-from random_networks import choosers, networks, random_inputs
-from reload_programs import random_reload
+from random_networks import choosers, random_inputs
 from small_programs import grid
 
 from mho.arithmetic.operations import OPERATIONS
 from mho.deploy.digital import LOWERED, lower_digital
-from mho.errors import MappingError, UnsupportedOperationError
-from mho.mapping.layer_mapping import MappingModel
+from mho.errors import UnsupportedOperationError
 from mho.network.graph import LayerQuantization, Node, TensorInfo
 from mho.network.integer_lowering import lower_to_integers
 from mho.network.reference import run_quantized
 from mho.program.instructions import Digital
-from mho.program.lowering import compile_network, compile_schedule
+from mho.program.lowering import compile_network
 from mho.quantization.digital_grids import assign_digital_grids
 
 RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 DIGITAL = [case for case in CASES if case.op in LOWERED]
 
 
-def check_bits(network, program, samples):
-    inputs = random_inputs(network, samples)
+@pytest.mark.parametrize("regime", REGIMES)
+@settings(max_examples=examples(15), **RELAXED)
+@given(st.data())
+def test_a_program_of_any_regime_runs_in_c_as_the_reference_does(regime, data):
+    network, program = data.draw(REGIMES[regime])
+    inputs = random_inputs(network, 2)
     assert_same_bits(run_in_c(program, inputs), run_quantized(network, inputs))
-
-
-@settings(max_examples=examples(24), **RELAXED)
-@given(networks(), accelerators(), st.sampled_from(MappingModel))
-def test_a_program_of_one_crossbar_runs_in_c_as_the_reference_does(network, accelerator, model):
-    check_bits(network, compile_network(network, accelerator, model=model), 2)
-
-
-@settings(max_examples=examples(8), **RELAXED)
-@given(choosers())
-def test_so_does_one_whose_tiles_stay(chooser):
-    network = random_chip_network(chooser)
-    try:
-        schedule = random_schedule(chooser, network)
-    except MappingError:
-        assume(False)
-    check_bits(network, compile_schedule(network, schedule), 2)
-
-
-@settings(max_examples=examples(5), **RELAXED)
-@given(choosers())
-def test_so_does_one_whose_tiles_take_turns(chooser):
-    try:
-        network, _, program = random_reload(chooser)
-    except MappingError:
-        assume(False)
-    check_bits(network, program, 2)
 
 
 @settings(max_examples=examples(24), **RELAXED)
