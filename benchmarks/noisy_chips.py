@@ -7,10 +7,11 @@ Each run is the directory of an `mho run`, whose float network is taken: nothing
 bit widths are searched with the defaults of `mho.search`, by calibration, for one point of loss against uniform 8/8;
 what is found is compiled with defaults and simulated on sampled chips. A row gives accuracy on these chips beside that
 of exact integers, time and energy of one input on the whole chip (`mho.compare`), and how many inputs its cells last.
-With --uniform, uniform 8/8 as the paper maps it stands there instead of what the search finds; with --steps, what was
-found is trained on arrays, as a run does by default. With --latency-us the most accurate policy within that latency is
-searched, under mappings of every bound on errors of --bounds, as `mho search --cost-budget "80 us" --max-error 0.3`
-does under one; what would take longer on the whole chip is left out.
+With --uniform, uniform 8/8 as the paper maps it stands there instead of what the search finds; with --ignore-errors,
+what a flow finds that does not see errors: the fastest mapping, bits searched on exact integers, calibration alone.
+With --steps, what was found is trained on arrays, as a run does by default. With --latency-us the most accurate policy
+within that latency is searched, under mappings of every bound on errors of --bounds, as
+`mho search --cost-budget "80 us" --max-error 0.3` does under one; what would take longer on the whole chip is left out.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ from mho.array.nonidealities import is_ideal
 from mho.data import DataSpec, load_dataset
 from mho.data.dataset import Dataset, Split
 from mho.errors import ConfigError
+from mho.evaluation.machine_arrays import MachineArrays
 from mho.hardware.spec import Accelerator
-from mho.mapping.layer_arrays import arrays_of_network
 from mho.mapping.layer_mapping import MappingModel
 from mho.network.graph import Network
 from mho.policy import Policy
@@ -58,7 +59,8 @@ class Sizes:
     chips: int
     budget: int
     steps: int = 0
-    rate: float = 0.005
+    rate: float = 0.01
+    ignores_errors: bool = False
     latency_us: float | None = None
     bounds: tuple[str, ...] = ()
 
@@ -78,7 +80,8 @@ def main() -> None:
     parser.add_argument("--chips", type=int, default=10)
     parser.add_argument("--budget", type=int, default=12, help="evaluations of a search (12)")
     parser.add_argument("--steps", type=int, default=0, help="of training on arrays, 32 samples each (0: calibration)")
-    parser.add_argument("--rate", type=float, default=0.005, help="highest learning rate of the training (0.005)")
+    parser.add_argument("--rate", type=float, default=0.01, help="highest learning rate of the training (0.01)")
+    parser.add_argument("--ignore-errors", action="store_true", help="fastest mapping, exact search, no training")
     parser.add_argument("--latency-us", type=float, help="of one input, at most; the most accurate policy within it")
     parser.add_argument("--bounds", nargs="+", default=["0.1", "0.3", "none"], help="on errors of mappings, within it")
     parser.add_argument("--elapsed-s", type=float, default=3600.0, help="since cells were written (3600)")
@@ -91,8 +94,9 @@ def main() -> None:
         options.test,
         options.chips,
         options.budget,
-        options.steps,
+        0 if options.ignore_errors else options.steps,
         options.rate,
+        options.ignore_errors,
         options.latency_us,
         tuple(options.bounds),
     )
@@ -140,6 +144,8 @@ class Subject:
         conditions = Conditions(elapsed_s=elapsed_s)
         mapping = "paper" if uniform and hardware.mapping.allows_paper else "best"
         policy = Policy.uniform(self.network.layer_names, mho.BitWidths(8, 8))
+        if self.sizes.ignores_errors:
+            hardware = hardware.with_max_error("none")
         if self.sizes.latency_us is not None:
             policy, hardware = self.search_within(self.sizes.latency_us, hardware, conditions)
         elif not uniform:
@@ -164,15 +170,15 @@ class Subject:
 
     def search(self, hardware: Accelerator, conditions: Conditions) -> Policy:
         """Return the best policy of a search with defaults; where none keeps the goal, the most accurate."""
-        fields = {field.name for field in dataclasses.fields(mho.SearchOptions)}
-        given = {"conditions": conditions} if "conditions" in fields else {}  # earlier versions evaluate exactly alone
         found = mho.search(
             self.network,
             self.dataset,
             hardware,
             method="exact",
             budget=self.sizes.budget,
-            options=mho.SearchOptions(**given),
+            options=mho.SearchOptions(
+                accuracy_of="exact" if self.sizes.ignores_errors else "auto", conditions=conditions
+            ),
         )
         return (found.best or max(found.records, key=lambda record: record.accuracy)).policy
 
@@ -211,10 +217,14 @@ class Subject:
         calibrate(trainable, torch.from_numpy(self.dataset.calibration.inputs(EVERY)))
         trainable.set_policy(policy)
         if self.sizes.steps and not is_ideal(hardware, conditions):
-            arrays = arrays_of_network(trainable.network, policy, hardware, MappingModel(mapping))
+            arrays = MachineArrays(hardware, MappingModel(mapping)).find(trainable.network, policy)
             noise = ArrayNoise(hardware, arrays, conditions=conditions)
             training = mho.TrainingOptions(
-                steps=self.sizes.steps, batch_size=32, learning_rate=self.sizes.rate, fixed_norm_share=1.0
+                steps=self.sizes.steps,
+                batch_size=32,
+                learning_rate=self.sizes.rate,
+                fixed_norm_share=1.0,
+                max_gradient_norm=1.0,
             )
             train(trainable, self.dataset.train, training, torch.Generator().manual_seed(1), noise=noise)
         return trainable.to_quantized_network()
