@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import get_args
 
 from mho.errors import ProgramError
 from mho.program.geometry import AccumulatorLayout, ConvGeometry, LinearGeometry, MatmulGeometry
@@ -244,7 +245,21 @@ class ShiftAdd:
 
 
 @dataclass(frozen=True)
-class Dequantize:
+class _Total:
+    """What totals are made of, and where what becomes of them goes: see `Dequantize`."""
+
+    accumulators: str
+    target: str
+    layout: AccumulatorLayout
+    correction: str
+    sum_factors: str
+    stored_sums: str
+    stored_factor: int
+    multiplier: str
+
+
+@dataclass(frozen=True)
+class Dequantize(_Total):
     """Turn sums into the layer's output: y = float32(total) * multiplier (rounded) + bias (rounded), no FMA.
 
     total = sum + correction + sum_factors * (sum of the input vector) + stored_factor * (sum of the stored vector),
@@ -254,19 +269,11 @@ class Dequantize:
     [groups, channels]. Empty names leave a term out.
     """
 
-    accumulators: str
-    target: str
-    layout: AccumulatorLayout
-    correction: str
-    sum_factors: str
-    stored_sums: str
-    stored_factor: int
-    multiplier: str
     bias: str
 
 
 @dataclass(frozen=True)
-class Requantize:
+class Requantize(_Total):
     """Turn sums into integers, of an integer-only digital unit: v = clamp(RS(t * multiplier + offset, shift)).
 
     The total is that of `Dequantize`, and so are the fields that it is made of. t is the total (rounded half to even
@@ -275,14 +282,6 @@ class Requantize:
     bias) int64 [groups, channels].
     """
 
-    accumulators: str
-    target: str
-    layout: AccumulatorLayout
-    correction: str
-    sum_factors: str
-    stored_sums: str
-    stored_factor: int
-    multiplier: str
     offset: str
     shift: int
     limit: int
@@ -345,21 +344,5 @@ Instruction = (
     | Layer
 )
 
-INSTRUCTIONS: tuple[type, ...] = (
-    Digital,
-    QuantizeInput,
-    ClearAccumulators,
-    SumInputs,
-    DigitalProduct,
-    WriteTile,
-    WriteDynamicTile,
-    LoadInput,
-    Mvm,
-    ShiftAdd,
-    Dequantize,
-    Requantize,
-    Loop,
-    Window,
-    Layer,
-)
+INSTRUCTIONS: tuple[type, ...] = get_args(Instruction)
 """Every kind of instruction."""
