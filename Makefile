@@ -61,7 +61,8 @@ test-deploy: $(INSTALLED)
 
 #   make test-pages   run the tutorials and the code of README and the documentation, and compare what they print
 test-pages: $(INSTALLED)
-	$(BIN)/python -m pytest -m pages -n 2 --dist worksteal tests/unit/test_docs.py tests/end_to_end/test_tutorials.py
+	$(BIN)/python -m pytest -m pages -n 2 --dist worksteal tests/unit/test_docs.py tests/end_to_end/test_tutorials.py \
+	    tests/end_to_end/test_bring_up.py
 
 #   make test-processes   kill commands, workers, nodes of a cluster and a database server, and train in several processes
 test-processes: $(INSTALLED)

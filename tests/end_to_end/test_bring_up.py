@@ -18,6 +18,7 @@ _BLOCK = re.compile(r'^```(?P<kind>\w+)(?: title="(?P<file>[^"]+)")?\n(?P<text>.
 _PROMISE = re.compile(r"^print\(.*\)  # (.*)$", re.MULTILINE)
 
 
+@pytest.mark.pages
 def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)

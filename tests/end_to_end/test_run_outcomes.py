@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from mho.policy import Policy
 from mho.program.container import read_program
 from mho.program.program import BufferKind
 from mho.report.result import read_result
+from mho.workflow.config import load_config
+from mho.workflow.run import run
 
 QUICK = (
     HEAD
@@ -50,8 +53,10 @@ def config(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def directory(config, tmp_path_factory) -> Path:
-    """A directory in which runs share the float network."""
-    return tmp_path_factory.mktemp("runs")
+    """A directory with a finished run, whose float network further runs share."""
+    folder = tmp_path_factory.mktemp("runs") / "one"
+    run(load_config(config, directory=folder))
+    return folder
 
 
 def execute(config: Path, directory: Path, capsys, *more: str) -> tuple[int, str]:
@@ -117,29 +122,32 @@ def test_a_digital_unit_without_floats_gets_networks_and_programs_of_integers_al
     assert floats == {*program.inputs, *program.outputs}
 
 
-@pytest.mark.parametrize("evaluated", [0, 2])
-def test_a_failed_search_ends_in_a_report_of_what_it_evaluated(config, directory, capsys, monkeypatch, evaluated):
-    calls = []
-
+def test_a_failed_search_ends_in_a_report_of_what_it_evaluated_and_goes_on(
+    config, directory, capsys, monkeypatch, tmp_path
+):
+    place = shutil.copytree(directory, tmp_path / "failed")
+    shutil.rmtree(place / "stages" / "search")
+    shutil.rmtree(place / "evaluations")
     genuine = QatEvaluator.evaluate
+    for evaluated, reason in ((0, "the disk is gone"), (2, "the network is gone")):
+        calls = []
 
-    def evaluate(self, policy):
-        calls.append(policy)
-        if len(calls) > evaluated:
-            raise MhoError("the disk is gone", where="evaluation")
-        return genuine(self, policy)
+        def evaluate(self, policy, calls=calls, evaluated=evaluated, reason=reason):
+            calls.append(policy)
+            if len(calls) > evaluated:
+                raise MhoError(reason, where="evaluation")
+            return genuine(self, policy)
 
-    place = directory / f"failed-{evaluated}"
-    with monkeypatch.context() as patched:
-        patched.setattr(QatEvaluator, "evaluate", evaluate)
-        code, text = execute(config, place, capsys)
-    assert code == 1
-    result = read_result(place / "result.json")
-    assert result.search.failed == "evaluation: the disk is gone"
-    assert result.sentence.startswith(
-        "The search failed (evaluation: the disk is gone); what it had evaluated before counts."
-    )
-    assert len(result.search.evaluations) == max(1, evaluated)
-    assert "the search failed; the same command goes on with it" in text
+        with monkeypatch.context() as patched:
+            patched.setattr(QatEvaluator, "evaluate", evaluate)
+            code, text = execute(config, place, capsys)
+        assert code == 1
+        result = read_result(place / "result.json")
+        assert result.search.failed == f"evaluation: {reason}"
+        assert result.sentence.startswith(
+            f"The search failed (evaluation: {reason}); what it had evaluated before counts."
+        )
+        assert len(result.search.evaluations) == max(1, evaluated)
+        assert "the search failed; the same command goes on with it" in text
     code, text = execute(config, place, capsys)
     assert (code, read_result(place / "result.json").search.failed) == (0, "")

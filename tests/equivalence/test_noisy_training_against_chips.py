@@ -38,7 +38,9 @@ AGED = {**VARIED, "drift_exponent": 0.05, "drift_exponent_std": 0.02, "on_off_ra
 NOISY = {"read_noise": 0.1, "on_off_ratio": 10}
 WIRES = {"programming_error": 0.05, "lrs_siemens": 0.0001, "row_segment_ohm": 20, "col_segment_ohm": 20}
 CASES = [
-    *itertools.product(("differential-columns", "differential-rows", "offset"), ["paper"], (AGED, NOISY), [{}]),
+    *itertools.product(("differential-columns", "differential-rows", "offset"), ["paper"], [AGED], [{}]),
+    ("differential-columns", "paper", NOISY, {}),
+    *(pytest.param(name, "paper", NOISY, {}, marks=pytest.mark.slow) for name in ("differential-rows", "offset")),
     ("differential-columns", "paper", ERRORS, {"adc_bits": 4}),
     ("differential-columns", "paper", WIRES, {}),
     ("differential-columns", "best", VARIED, {"adc_bits": 4, "adc_offset_lsb": 0.5}),

@@ -4,7 +4,7 @@ import pytest
 from examples import examples
 from kinds import HOMES
 
-CASES, SEED = examples(300), 0
+CASES, SEED = examples(150), 0
 
 
 @pytest.mark.parametrize("kind", HOMES)

@@ -165,10 +165,10 @@ def write_inputs(folder: Path) -> None:
     (folder / "killed.toml").write_text(CONFIG)
 
 
-def make_network() -> onnx.ModelProto:
+def make_network(classes: int = 3) -> onnx.ModelProto:
     """Return two convolutions and a dense layer; an exported one would spend most of a run on its export."""
     draw = np.random.default_rng(5).normal
-    weights = {"a": (6, 1, 3, 3), "b": (8, 6, 3, 3), "c": (3, 128)}
+    weights = {"a": (6, 1, 3, 3), "b": (8, 6, 3, 3), "c": (classes, 128)}
     arrays = {name: draw(0, 0.3, shape).astype(np.float32) for name, shape in weights.items()}
     nodes = [
         node("Conv", "x a", "u", "first", pads=[1, 1, 1, 1]),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from accelerators import make_accelerator
 from chip_networks import make_attention, make_residual
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -45,7 +46,7 @@ def _draw(data: st.DataObject, name: str) -> Policy:
 
 @pytest.mark.parametrize("name", NETWORKS)
 @given(data=st.data())
-@settings(max_examples=12)
+@settings(max_examples=examples(30))
 def test_without_carrying_the_cost_is_the_plans_and_no_bound_is_beaten(name, data):
     model, policy = _model(name, 64, CostObjective.LATENCY), _draw(data, name)
     found = model.plan(policy)
@@ -59,7 +60,7 @@ def test_without_carrying_the_cost_is_the_plans_and_no_bound_is_beaten(name, dat
 
 @pytest.mark.parametrize("name", NETWORKS)
 @given(data=st.data())
-@settings(max_examples=12)
+@settings(max_examples=examples(30))
 def test_the_interval_is_that_of_the_exact_choice_and_falls_with_crossbars(name, data):
     policy = _draw(data, name)
     costs = [_model(name, crossbars, CostObjective.INTERVAL).cost(policy).interval_ps for crossbars in (48, 64, 96)]
@@ -69,7 +70,7 @@ def test_the_interval_is_that_of_the_exact_choice_and_falls_with_crossbars(name,
 
 
 @given(data=st.data())
-@settings(max_examples=8)
+@settings(max_examples=examples(20))
 def test_energy_is_that_of_the_schedule_and_not_much_more_than_the_fastest_plans(data):
     policy = _draw(data, "attention")
     model = _model("attention", 64, CostObjective.ENERGY)
@@ -84,7 +85,7 @@ def test_energy_is_that_of_the_schedule_and_not_much_more_than_the_fastest_plans
 
 @pytest.mark.parametrize("name", NETWORKS)
 @given(data=st.data())
-@settings(max_examples=12)
+@settings(max_examples=examples(30))
 def test_what_is_carried_takes_the_links_of_the_simulation(name, data):
     model = _model(name, 64, CostObjective.LATENCY, is_mesh=True)
     found = model.plan(_draw(data, name))
@@ -97,7 +98,7 @@ def test_what_is_carried_takes_the_links_of_the_simulation(name, data):
 
 
 @given(data=st.data())
-@settings(max_examples=20)
+@settings(max_examples=examples(60))
 def test_choices_have_the_fewest_copies_that_keep_up(data):
     network = NETWORKS["residual"]
     table = OptionTable(derive_layer_table(network), IDEAL, MappingModel.BEST, with_energy=False)

@@ -52,7 +52,7 @@ def test_every_algorithm_is_deterministic(algorithm):
     proposals = []
     for _ in range(2):
         agent, evaluator = make(algorithm, space=small_space())
-        drive(agent, agent.tables.space, evaluator, 6)
+        drive(agent, agent.tables.space, evaluator, 3)
         proposals.append(agent.ask())
     assert proposals[0] == proposals[1]
 

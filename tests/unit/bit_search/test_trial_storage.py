@@ -48,7 +48,9 @@ def plain(result):
     return [(one.policy, one.score, one.accuracy, one.cost, one.status) for one in result.records]
 
 
-def test_two_drivers_on_one_storage_evaluate_every_policy_once_and_find_what_one_finds(tmp_path, url):
+def test_two_drivers_on_one_storage_evaluate_every_policy_once_and_find_what_one_finds(tmp_path):
+    """On PostgreSQL too, even where it is restarted: `test_trial_database`."""
+    url = f"sqlite:///{tmp_path / 'trials.db'}"
     command = [sys.executable, search_problem.__file__, "random", "7", str(tmp_path / "other.jsonl"), "4", url]
     other = subprocess.Popen(command)
     result, calls = search_beside_others("random", 7, tmp_path / "log.jsonl", 4, url)

@@ -3,8 +3,10 @@
 import json
 from pathlib import Path
 
+import onnx
 import pytest
 from commands import fails, run
+from kills import make_network
 from studies import write_study
 
 RUN = """
@@ -12,7 +14,7 @@ RUN = """
 name = "tiny"
 threads = 1
 [network]
-name = "resnet8"
+name = "net.onnx"
 [data]
 name = "digits"
 calibration = 20
@@ -40,6 +42,7 @@ STEPS = ["network", "float", "calibration", "reference", "search", "found", "pro
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("tiny.toml").write_text(RUN)
+    onnx.save(make_network(classes=10), "net.onnx")
 
 
 def entries():
@@ -58,7 +61,7 @@ def test_a_run_and_a_search_are_described_and_what_is_finished_is_known(capsys):
     assert [step["name"] for step in found["steps"]] == STEPS
     assert not any(step["is_finished"] for step in found["steps"])
     assert found["seconds"] == pytest.approx(sum(step["seconds"] for step in found["steps"]))
-    assert found["facts"]["network"].startswith("resnet8: 10 MVM layers")
+    assert found["facts"]["network"].startswith("net.onnx: 3 MVM layers")
     assert min(step["seconds"] for step in found["steps"]) > 0
     run(capsys, "search", "tiny.toml", "-q")
     found = checked(capsys, "search", "tiny.toml")
@@ -74,7 +77,7 @@ def test_a_run_and_a_search_are_described_and_what_is_finished_is_known(capsys):
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ('"resnet8"', '"resnet9"', "did you mean 'resnet8'?"),
+        ('"net.onnx"', '"resnet9"', "did you mean 'resnet8'?"),
         ('"uniform"', '"unifrom"', "search.method"),
         ("budget = 4", "budget = 4\npins = { nothing = '4/4' }", "nothing"),
     ],

@@ -30,7 +30,7 @@ def random_policies(count):
 def test_the_table_tells_what_the_cost_model_tells(encoding, cell_bits):
     hardware = override(ACCELERATOR, encoding=encoding, cell_bits=cell_bits)
     table = LatencyTable.build(LAYERS, hardware)
-    for policy in random_policies(20):
+    for policy in random_policies(8):
         cost = cost_network(LAYERS, policy, hardware)
         assert table.policy_latency_ps(policy) == cost.latency_ps
 

@@ -96,14 +96,14 @@ def test_policies_that_are_evaluated_on_chips_belong_to_another_problem(trained,
 
 
 LIMITS = SearchConstraints(hold_first_last=None, adc_bits=(3, 4, 6), min_weight_bits=7, min_act_bits=7)
-WANTED = {"method": "random", "budget": 3, "allowed_drop": 90.0}
+WANTED = {"method": "random", "budget": 2, "allowed_drop": 90.0}
 
 
 def test_searching_in_python_evaluates_on_chips_and_counts_drops_from_ideal_integers(trained, dataset):
     found = mho.search(trained, dataset, HARDWARE, **WANTED, options=mho.SearchOptions(constraints=LIMITS))
     assert set(found.require_best().policy.adc_bits) == set(trained.layer_names)
     exactly = mho.search(
-        trained, dataset, HARDWARE, **WANTED,
+        trained, dataset, HARDWARE, **{**WANTED, "budget": 1},
         options=mho.SearchOptions(constraints=SearchConstraints(hold_first_last=None), accuracy_of="exact"),
     )  # fmt: skip
     assert "by the statistical model of test" in found.reference.fidelity
@@ -111,7 +111,7 @@ def test_searching_in_python_evaluates_on_chips_and_counts_drops_from_ideal_inte
     assert found.reference.accuracy < exactly.reference.accuracy, "cells of 30 % error lose some"
     later = mho.SearchOptions(constraints=LIMITS, conditions=mho.Conditions(1e4), accuracy_of="sampled-chips")
     worn = HARDWARE.model_copy(update={"array": make_accelerator(array=WORN).array})
-    aged = mho.search(trained, dataset, worn, **{**WANTED, "budget": 2}, options=later)
+    aged = mho.search(trained, dataset, worn, **{**WANTED, "budget": 1}, options=later)
     assert "on 3 sampled chips of test, 10,000 s after the write" in aged.reference.fidelity
 
 
