@@ -5,7 +5,7 @@
 
 NETWORK is quantized, or is float and gets calibrated at 4/4. For both mappings, cells with and without errors of the
 write, and ideal and calibrated ADCs, a chip is written and answers the same test images in turn with the exact executor
-and with ONNX Runtime on the QCDQ file, on one thread. Every chip has a process of its own, whose peak memory is told
+and with ONNX Runtime on the QCDQ file, on one thread. Every chip has a process of its own, whose peak memory is read
 before the others are loaded. Times are those of the processor, so that other work on the machine counts little; speeds
 are medians of all rounds. Memory is read where Linux tells it. Targets: a chip is ready in 3 s and 1 GB.
 """

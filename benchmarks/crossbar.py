@@ -9,7 +9,7 @@ take turns in every round; figures are medians of processor time. `benchmarks/cr
 resistance. With --parts it tells where the time of a clipped ADC goes instead.
 
 Peers (`benchmarks/crossbar_peers.py`) take their turns in the same rounds where they are installed. Where none is,
-what a path reaches of the best peer's speed is told by way of NumPy's. In another run of the same job (2 cores,
+what a path reaches of the best peer's speed is given by way of NumPy's. In another run of the same job (2 cores,
 AVX-512, 1 thread), beside the same NumPy (62,600 MVM/s with ideal, 58,700 with clipped ADCs), aihwkit-lightning, with
 slicing emulated around it, gave 46,000, aihwkit's C++ tile with noise 4,600.
 """

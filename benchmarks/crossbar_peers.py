@@ -5,7 +5,7 @@
 
 CrossSim slices weights and inputs itself. Around aihwkit, slicing is emulated at its cheapest: a tile for each weight
 slice, one batch of all input steps, and one shifted sum at the end.
-Everything they answer is held against the plain definition before it is timed.
+Everything they answer is compared with the plain definition before it is timed.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Peer:
     def prepare(self, job: Sliced) -> tuple[Run | None, str]:
         """Return what is timed and what its answers are worth, or why there is none.
 
-        Whatever another package raises is told: its versions are not known here.
+        Whatever another package raises is reported: its versions are not known here.
         """
         if not self.is_installed:
             return None, f"not installed ({self.package})"
@@ -176,7 +176,7 @@ def aihwkit(job: Sliced, tile: str, clips: bool, *, noise: float = 0.0) -> Run:
         kind = TorchInferenceTile if tile == "torch" else InferenceTile
         one = kind(digits.shape[1], digits.shape[0], config)
         one.set_weights(torch.from_numpy(digits.T.copy()) / job.largest_digit)
-        # Only one of both is a torch module; the other is told at each call that it does not train.
+        # Only one of both is a torch module; the other learns at each call that it does not train.
         tiles.append(one.eval() if tile == "torch" else partial(one.forward, is_test=True))
 
     def run() -> np.ndarray:

@@ -225,7 +225,7 @@ def judge(program: Program, hardware: Accelerator, test: Split, seeds: int, step
 
 
 def accuracy(executor: AnalogExecutor, test: Split) -> float:
-    """Return the percentage of images that the chip answers rightly."""
+    """Return the percentage of images that the chip answers correctly."""
     (output,) = executor.run(test.inputs(slice(None)), batch_size=BATCH).values()
     right: NDArray[np.bool_] = output.argmax(axis=1) == test.labels
     return 100 * float(right.mean())

@@ -39,7 +39,7 @@ from mho.quantization.allocator import keep_freed_memory
 
 ALLOWED_DROP_POINTS = 1.0
 METHOD_BUDGET = 100
-"""What a method that proposes policies for the log is told that it may use."""
+"""What a method that proposes policies for the log may use."""
 MAX_CHANGED = 4
 
 
@@ -108,7 +108,7 @@ class Source:
 
 
 def visited(method: str) -> Source:
-    """Return the source of what a method asks for; it is told what its policies were measured to be."""
+    """Return the source of what a method asks for; it learns what its policies were measured to be."""
     return Source(f"visited:{method}", lambda drawer, _: drawer.method(method).ask())
 
 

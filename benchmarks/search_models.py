@@ -4,7 +4,7 @@ Models, all of a logarithm, on the bits of every layer's weights and activations
 
 - additive: ridge regression on one indicator for each operand and width;
 - index: c + a log(1 + sum over operands of exp(sensitivity + factor of the width)), much like the search's own model of
-  its world (`mho.bit_search.sensitivity`);
+  its sample (`mho.bit_search.sensitivity`);
 - boosting: gradient-boosted trees that never get better with fewer bits;
 - process: a Gaussian process on noise terms 2^-bits, one length scale for all;
 - index+process: a Gaussian process on what the index leaves.

@@ -76,7 +76,7 @@ def main() -> None:
         sys.exit(f"error: {error}")
 
 
-class World(Protocol):
+class Truth(Protocol):
     """A network whose policies can be evaluated at once, with noise and without."""
 
     space: SearchSpace
@@ -90,7 +90,7 @@ class World(Protocol):
         """Return what policies truly get right."""
 
 
-class SurrogateWorld:
+class SurrogateTruth:
     def __init__(self, problem: str, log: Path | None, model: str) -> None:
         path = log or log_path(problem)
         known, repeats = Log.read(path), read_repeats(path)
@@ -108,7 +108,7 @@ class SurrogateWorld:
         return self._surrogate.means(policies)[1]
 
 
-class SyntheticWorld:
+class SyntheticTruth:
     """Sensitivities of layers are those of one seed; the seed of an evaluator is that of its noise."""
 
     def __init__(self) -> None:
@@ -131,18 +131,18 @@ class SyntheticWorld:
 
 
 def run(options: argparse.Namespace) -> None:
-    world = SyntheticWorld() if options.problem == SYNTHETIC else SurrogateWorld(
+    truth = SyntheticTruth() if options.problem == SYNTHETIC else SurrogateTruth(
         options.problem, options.log, options.model
     )  # fmt: skip
     print(f"{options.problem}: {options.seeds} seeds, {options.budget} evaluations a search")
     if "accelerator" in options.parts:
         place = f"{TARGET_SIDE}x{TARGET_SIDE} with {TARGET_CELL_BITS}-bit cells"
-        show_transfer(options, world, world, world.target, place)
+        show_transfer(options, truth, truth, truth.target, place)
     if "network" in options.parts:
-        target = SurrogateWorld(options.network, None, options.model)
-        show_transfer(options, world, target, target.space, options.network)
+        target = SurrogateTruth(options.network, None, options.model)
+        show_transfer(options, truth, target, target.space, options.network)
     if "front" in options.parts:
-        show_front(options, world)
+        show_front(options, truth)
 
 
 def other(hardware: Accelerator) -> Accelerator:
@@ -154,10 +154,10 @@ def other(hardware: Accelerator) -> Accelerator:
 
 
 def search(
-    method: str, space: SearchSpace, world: World, budget: int, seed: int, *,
+    method: str, space: SearchSpace, truth: Truth, budget: int, seed: int, *,
     drop: float = DROP, saved: SavedAgent | None = None, whole_front: bool = False,
 ) -> SearchResult:  # fmt: skip
-    evaluator = world.evaluator(seed)
+    evaluator = truth.evaluator(seed)
     return run_search(
         method, space, evaluator, EvaluationLog(None, evaluator.problem),
         SearchLimits(budget, drop, whole_front=whole_front), np.random.default_rng(seed),
@@ -165,19 +165,19 @@ def search(
     )  # fmt: skip
 
 
-def found_gains(result: SearchResult, world: World, space: SearchSpace, drop: float) -> NDArray[np.float64]:
+def found_gains(result: SearchResult, truth: Truth, space: SearchSpace, drop: float) -> NDArray[np.float64]:
     """Return the best true speedup within the drop after each evaluation, [evaluations]; uniform 8/8 counts."""
-    accuracies = world.accuracies([record.policy for record in result.records])
+    accuracies = truth.accuracies([record.policy for record in result.records])
     gains = np.array([space.reference_cost / record.cost for record in result.records])
     return np.maximum.accumulate(np.where(accuracies >= accuracies[0] - drop / 100 - 1e-12, gains, 1.0))
 
 
-def show_transfer(options: argparse.Namespace, world: World, target: World, space: SearchSpace, place: str) -> None:
-    """Print what agents that searched in `world` are worth in `target` with its costs of `space`."""
+def show_transfer(options: argparse.Namespace, truth: Truth, target: Truth, space: SearchSpace, place: str) -> None:
+    """Print what agents that searched in `truth` are worth in `target` with its costs of `space`."""
     curves: dict[str, list[NDArray[np.float64]]] = {"rl, saved agent": [], "rl, untrained": [], "exact": []}
     for seed in range(1, options.seeds + 1):
-        taught = search("rl", world.space, world, options.budget, 1000 + seed)
-        saved = taught.agent
+        earlier = search("rl", truth.space, truth, options.budget, 1000 + seed)
+        saved = earlier.agent
         for name, method, agent in (
             ("rl, saved agent", "rl", saved), ("rl, untrained", "rl", None), ("exact", "exact", None),
         ):  # fmt: skip
@@ -202,16 +202,16 @@ def reach(curve: NDArray[np.float64], wanted: float) -> int | None:
     return int(there[0]) + 1 if len(there) else None
 
 
-def show_front(options: argparse.Namespace, world: World) -> None:
-    space, budget = world.space, options.front_budget or options.budget
+def show_front(options: argparse.Namespace, truth: Truth) -> None:
+    space, budget = truth.space, options.front_budget or options.budget
     whole: dict[float, list[float]] = {drop: [] for drop in DROPS}
     own: dict[float, list[float]] = {drop: [] for drop in DROPS}
     for seed in range(1, options.seeds + 1):
-        front = search("rl", space, world, budget, seed, whole_front=True)
+        front = search("rl", space, truth, budget, seed, whole_front=True)
         for drop in DROPS:
-            whole[drop].append(float(found_gains(front, world, space, drop)[-1]))
-            single = search("rl", space, world, options.budget, seed, drop=drop)
-            own[drop].append(float(found_gains(single, world, space, drop)[-1]))
+            whole[drop].append(float(found_gains(front, truth, space, drop)[-1]))
+            single = search("rl", space, truth, options.budget, seed, drop=drop)
+            own[drop].append(float(found_gains(single, truth, space, drop)[-1]))
         print(f"seed {seed} of {options.seeds}", file=sys.stderr, flush=True)
     print(f"\none search of the whole front, {budget} evaluations in all, against {options.budget} for each loss")
     print(f"{'points allowed':>14} {'whole front':>12} {'own search':>11} {'ratio':>7}")

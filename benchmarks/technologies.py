@@ -55,8 +55,10 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=500, help="test images (500)")
     parser.add_argument("--calibration", type=int, default=64, help="images for ranges of ADCs (64)")
     parser.add_argument("--chips", type=int, default=3)
-    parser.add_argument("--elapsed-s", type=float, default=86_400.0, help="after which chips are asked again (a day)")
-    parser.add_argument("--recalibrate", action="store_true", help="correct channels of chips, whenever they are asked")
+    parser.add_argument(
+        "--elapsed-s", type=float, default=86_400.0, help="age of chips that are simulated again (a day)"
+    )
+    parser.add_argument("--recalibrate", action="store_true", help="correct channels of chips before each simulation")
     parser.add_argument("--mapping", choices=["best", "paper"], default="best")
     parser.add_argument("--out", type=Path, default=Path("technologies"), help="folder of files (technologies)")
     options = parser.parse_args()
@@ -149,7 +151,7 @@ def report(names: list[str], found: list[Comparison], alone: Comparison, options
         "crossbars in use",
         "latency",
         "energy",
-        "writes a cell bears",
+        "endurance, writes a cell",
         "one crossbar: latency",
         "inputs it lasts",
     ]
@@ -170,13 +172,13 @@ def tell_costs(line: ComparedAccelerator, alone: ComparedAccelerator) -> list[st
     if line.run is None:
         return ["-"] * 6
     run = line.run
-    energy = "not told" if run.energy_pj is None else format_energy(run.energy_pj)
-    bears = "not told" if line.endurance_writes is None else f"{line.endurance_writes:,}"
-    cells = [f"{run.tiles}", format_time(run.latency_us), energy, bears]
+    energy = "not specified" if run.energy_pj is None else format_energy(run.energy_pj)
+    endurance = "not specified" if line.endurance_writes is None else f"{line.endurance_writes:,}"
+    cells = [f"{run.tiles}", format_time(run.latency_us), energy, endurance]
     if alone.run is None:
         return [*cells, "-", "-"]
     lasts = alone.run.lifetime_inputs
-    return [*cells, format_time(alone.run.latency_us), "not told" if lasts is None else f"{lasts:,}"]
+    return [*cells, format_time(alone.run.latency_us), "not specified" if lasts is None else f"{lasts:,}"]
 
 
 def tell_accuracy(accuracy: ChipAccuracy | None) -> str:

@@ -114,7 +114,7 @@ class Connection(socketserver.StreamRequestHandler):
                 if call not in CALLS:
                     raise ValueError(f"no call {call!r}")
                 answer = {"ok": getattr(chip, call)(**arguments)}
-            except Exception as error:  # whatever is wrong with a request is told to the host
+            except Exception as error:  # whatever is wrong with a request goes to the host
                 answer = {"error": f"{type(error).__name__}: {error}"}
             text = "?" if ["garbage"] in faults and answers == 3 else json.dumps(answer)
             self.wfile.write(text.encode() + b"\n")

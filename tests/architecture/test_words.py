@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from source_tree import SOURCE
 
 ROOT = SOURCE.parents[1]
-TEXTS = sorted([*SOURCE.rglob("*.py"), *SOURCE.rglob("*.j2"), *(ROOT / "docs").glob("*.md"), ROOT / "README.md"])
+TEXTS = sorted([
+    *SOURCE.rglob("*.py"), *SOURCE.rglob("*.j2"), *(ROOT / "docs").rglob("*.md"), ROOT / "README.md",
+    *(ROOT / "examples").rglob("*.*[ly]"), *(ROOT / "benchmarks").glob("*.py"),
+    *(path for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__)),
+])  # fmt: skip
 
 PRIVATE = {
     r"of now": "current",
@@ -25,7 +30,7 @@ PRIVATE = {
     r"worlds?": "posterior sample",
     r"noticed|notices?": "depends on, affects",
     r"rightly": "accuracy",
-    r"not told": "unspecified",
+    r"(not|is|are) told|\w+_(is|are)_told(_\w+)?": "specified, reported",
 }
 """Private words -> what to write instead."""
 

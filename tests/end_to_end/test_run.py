@@ -233,7 +233,7 @@ def test_a_mapping_that_the_accelerator_cannot_run_ends_no_run(config, tmp_path,
     assert f"impossible: {paper.reason}" in page
 
 
-def test_a_finished_run_is_not_made_again_and_its_result_is_told(finished, config, capsys):
+def test_a_finished_run_is_not_made_again_and_its_result_is_reported(finished, config, capsys):
     before = (finished / "stages" / "float" / "float.onnx").stat().st_mtime_ns
     content = (finished / "result.json").read_bytes()
     assert main(["run", str(config), "--directory", str(finished)]) == 0
@@ -262,7 +262,7 @@ def test_what_a_report_can_do_without_is_left_out_with_its_reason(copied, config
     assert result.layers
 
 
-def test_chips_that_cannot_be_sampled_are_told_in_the_headline(copied, config, monkeypatch, capsys):
+def test_chips_that_cannot_be_sampled_are_reported_in_the_headline(copied, config, monkeypatch, capsys):
     noisy = hardware(config, "noisy", array={"programming_error": 0.08})
     by_integers = ("[evaluation.training]", '[evaluation]\naccuracy_of = "exact"\n\n[evaluation.training]')
     path = changed(config, ("budget = 8", "budget = 2"), ("pelke2026-4bit", noisy), by_integers)

@@ -1,4 +1,4 @@
-"""What a search is told of a policy on a chip is within 5 % of what the event simulation of its plan tells."""
+"""The cost of a policy on a chip that a search sees is within 5 % of what the event simulation of its plan gives."""
 
 from functools import cache
 

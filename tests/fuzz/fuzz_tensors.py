@@ -138,15 +138,15 @@ class AgentKind(TensorKind):
     def prepare(self) -> None:
         self.spaces = [drawn_space(0), drawn_space(1, layers=3)]
         space = self.spaces[0]
-        world = SensitivityModel(space.layer_names, None, ChoiceTables(space, lambda *_: 0.0).operands)
+        model = SensitivityModel(space.layer_names, None, ChoiceTables(space, lambda *_: 0.0).operands)
         agent = SavedAgent(
             Algorithm.DDPG,
             {"actor.weight": torch.ones(3, 2)},
             space.layer_names,
             space.features,
-            world.log_sensitivities,
-            world.deviations,
-            world.profiles,
+            model.log_sensitivities,
+            model.deviations,
+            model.profiles,
             7,
         )
         self.bases = [self.keep(agent.save)]

@@ -1,4 +1,4 @@
-"""Small networks on crossbars, for tests of what is told about them."""
+"""Small networks on crossbars, for tests of what is reported about them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A device of plain integer arrays, which writes down what it is asked."""
+"""A device of plain integer arrays, which records its calls."""
 
 from __future__ import annotations
 

@@ -169,7 +169,7 @@ def plain_answers(
         counts: what its columns carry a DAC step of each row, level steps, [rows, cols].
         codes: [batch, rows].
         adc: None where it is ideal.
-        fraction_bits: of level steps; sums next to a threshold fall on its side where cells are told as finely.
+        fraction_bits: of level steps; sums next to a threshold fall on its side where cells are resolved as finely.
     """
     conversions = list_conversions(layout, hardware.converters.column_difference)
     volts, kept, single = _drives(hardware, layout, codes), _kept_steps(hardware), conversions.minus == NO_COLUMN

@@ -1,4 +1,4 @@
-"""A small study for tests: a dense layer on small crossbars, samples that exact integers answer rightly."""
+"""A small study for tests: a dense layer on small crossbars, samples that exact integers answer correctly."""
 
 from __future__ import annotations
 

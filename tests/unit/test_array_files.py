@@ -64,14 +64,14 @@ def test_a_truncated_file_is_refused(tmp_path):
             read_arrays(tmp_path / "cut.npz")
 
 
-def test_a_missing_file_is_told(tmp_path):
+def test_a_missing_file_is_reported(tmp_path):
     with pytest.raises(InputFileError):
         read_arrays(tmp_path / "none.npz")
     with pytest.raises(InputFileError):
         write_arrays(tmp_path / "x.npz" / "y.npz", {}) if (tmp_path / "x.npz").write_text("") == 0 else None
 
 
-def test_what_is_no_array_and_what_is_not_there_are_told(tmp_path):
+def test_what_is_no_array_and_what_is_not_there_are_reported(tmp_path):
     for name, content, message in (
         ("readme.txt", b"text", "not an array"),
         ("x.npy", npy("<f4", (99999999999999, 9)), "holds 0 bytes"),

@@ -23,7 +23,7 @@ def test_the_folder_is_the_users_choice_then_the_desktops_then_home(monkeypatch,
     assert cache_folder() == Path(folder)
 
 
-def test_a_user_without_a_home_is_told_what_to_set(monkeypatch):
+def test_a_user_without_a_home_learns_what_to_set(monkeypatch):
     def no_home():
         raise RuntimeError
 

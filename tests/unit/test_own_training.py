@@ -65,7 +65,7 @@ def test_loaders_tensors_and_arrays_quantize_and_simulate_alike(network, data):
             np.testing.assert_array_equal(outputs, expected[name])
 
 
-def test_a_search_takes_pairs_loaders_and_datasets_alike_and_stops_when_told(network, data):
+def test_a_search_takes_pairs_loaders_and_datasets_alike_and_stops_when_it_should(network, data):
     samples, labels = torch.tensor(data[0]), torch.tensor(data[1])
     dataset = TensorDataset(samples, labels)
     found = []

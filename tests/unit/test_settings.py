@@ -47,7 +47,7 @@ def test_a_key_in_the_wrong_table_is_met_with_its_place():
     assert "did you mean 'inner.count'?" in error_of({"inner": {"count": 3}, "count": 3})
 
 
-def test_all_problems_are_told_at_once():
+def test_all_problems_are_reported_at_once():
     text = error_of({"inner": {"count": 0, "width": "fre"}, "zzz": 1, "table": {"x": "1"}})
     assert "4 problems" in text
     for key in ("inner.count", "inner.width", "zzz", "table.x"):

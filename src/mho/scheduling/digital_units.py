@@ -4,7 +4,7 @@ A unit is one resource. In simulation (`mho.simulation.chip_machine`) it does th
 products of its layers, and shift-adds of the copies that lie in its core. In the closed forms that searches use, which
 know no queues, the lanes of a unit are divided among its layers in proportion to their work: each takes as long for an
 input as all of them by turns would. The times of a layer are those of a unit to itself times all work of the unit over
-its own, rounded up; shift-adds are not in it, but no plan is told to be faster than its units are (`bound_units`).
+its own, rounded up; shift-adds are not in it, but the time of no plan is below that of its units (`bound_units`).
 """
 
 from __future__ import annotations

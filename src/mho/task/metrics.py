@@ -22,7 +22,7 @@ from mho.formats import NARROW_SPACE
 FloatArray = NDArray[np.float64]
 
 BEST_SNR_DB = 200.0
-"""What is told of outputs that equal their targets."""
+"""What is reported for outputs that equal their targets."""
 
 
 @dataclass(frozen=True)

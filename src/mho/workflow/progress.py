@@ -253,7 +253,7 @@ class CallbackProgress(RunProgress):
 
 
 class _Together(RunProgress):
-    """Passes on to several what one is told."""
+    """Passes on to several what one receives."""
 
     def __init__(self, parts: Sequence[RunProgress]) -> None:
         self._parts = parts

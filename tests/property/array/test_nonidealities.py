@@ -98,7 +98,7 @@ def test_what_takes_no_effect_changes_nothing(data, usual):
         np.testing.assert_array_equal(answers(*one), answers(*one, seed=3))
     assume(not any(takes_effect(key, hardware.array, hardware.converters, when) for hardware, when in (one, two)))
     found, wanted = answers(*one), answers(*two)
-    if key == "converters.column_difference":  # ideal ADCs: cells or their differences are told to 2^-10 level steps
+    if key == "converters.column_difference":  # ideal ADCs: cells or their differences are read to 2^-10 level steps
         np.testing.assert_allclose(found, wanted, atol=1e-3 * np.abs(wanted).max())
     else:
         np.testing.assert_array_equal(found, wanted)

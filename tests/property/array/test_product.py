@@ -95,7 +95,7 @@ def test_converted_sums_of_any_cells_by_converters_with_errors_are_what_the_form
 @CHECKED
 def test_dacs_that_are_not_linear_and_currents_that_are_kept_add_up(case, inl, kept, is_converted):
     layout, counts, codes, difference = case
-    levels = np.rint(drive_levels(layout.dac_bits, inl) * 4096) / 4096  # as finely as voltages are told
+    levels = np.rint(drive_levels(layout.dac_bits, inl) * 4096) / 4096  # as finely as voltages are resolved
     adc = None
     if is_converted:
         largest = np.full(len(list_conversions(layout, difference).plus), 124.0)  # steps of 4

@@ -1,4 +1,4 @@
-"""One choice a layer, held against trying all of them; and the neighbourhood of local search likewise."""
+"""One choice a layer, compared with trying all of them; and the neighbourhood of local search likewise."""
 
 import itertools
 

@@ -94,7 +94,7 @@ def test_nothing_is_taken_where_every_unit_energy_is_zero(hardware, layer, bits,
 
 @given(telling_accelerators(), activities, encodings)
 @quick
-def test_a_component_is_told_or_untold_where_it_does_something_and_neither_where_not(hardware, activity, encoding):
+def test_a_component_is_specified_or_missing_where_it_acts_and_neither_where_not(hardware, activity, encoding):
     energy = price_activity(activity, hardware, encoding)
     does = {
         Component.CROSSBAR: activity.reads or activity.cell_reads,

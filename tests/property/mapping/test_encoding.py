@@ -46,7 +46,7 @@ def stored_matrices(draw):
 
 @given(stored_matrices(), st.sampled_from(Encoding), st.integers(1, 8), st.integers(1, 8), st.data())
 @settings(max_examples=examples(300), deadline=None)
-def test_cells_read_as_told_are_the_weights(stored, encoding, cell_bits, dac_bits, data):
+def test_cells_read_as_specified_are_the_weights(stored, encoding, cell_bits, dac_bits, data):
     layer, _, bits, weights = stored
     hardware = make_accelerator(200, 200, cell_bits, dac_bits)
     choice = MappingChoice(layer, bits, hardware, 1)

@@ -1,7 +1,7 @@
 """The work graph against taint: what a window of a layer reads is not a number exactly where a window before made it.
 
 The oracle runs the digital operations themselves: one sample for each window of a producer, in which that window's
-outputs are not numbers. The windows of both layers are told position by position and tap by tap.
+outputs are not numbers. The windows of both layers are listed position by position and tap by tap.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def test_a_dac_deviates_most_in_the_middle_and_not_at_its_ends():
 
 @pytest.mark.parametrize("share", [-0.25, 0.25])
 @pytest.mark.parametrize("bits", range(2, 9))
-def test_the_largest_deviation_that_may_be_told_keeps_voltages_rising(bits, share):
+def test_the_largest_deviation_that_may_be_specified_keeps_voltages_rising(bits, share):
     levels = drive_levels(bits, share * ((1 << bits) - 1))
     assert (np.diff(levels) > 0).all()
     assert Converters(dac_bits=bits, adc_bits=4, dac_inl_lsb=share * ((1 << bits) - 1))

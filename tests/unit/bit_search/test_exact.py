@@ -33,7 +33,7 @@ def record_of(evaluator, space, policy):
     return EvaluationRecord(policy, measured.score, measured.accuracy, cost, 0, 0.0, "m", 0, "f", OK)
 
 
-def test_spread_policies_go_from_dear_to_cheap_and_are_the_least_increaseful_of_their_cost():
+def test_spread_policies_go_from_expensive_to_cheap_and_have_the_least_increase_of_their_cost():
     space = resnet18_space()
     tables, model = ChoiceTables(space), SensitivityModel(space.layer_names)
     policies = spread_policies(tables, GOAL, model, 5)

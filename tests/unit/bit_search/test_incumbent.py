@@ -1,4 +1,4 @@
-"""What could still win a search, held against trying all policies of a small space."""
+"""What could still win a search, compared with trying all policies of a small space."""
 
 import dataclasses
 

@@ -93,7 +93,7 @@ class KnownEvaluator:
 
 @pytest.fixture
 def members(counts):
-    """Two networks of which a few policies are told, the first of three times the share."""
+    """Two networks of which a few policies are known, the first of three times the share."""
     first = KnownEvaluator("big", {8: Measurement.of(1.0, 0.9), 4: Measurement.of(1.4, 0.87)})
     second = KnownEvaluator(
         "small", {8: Measurement.of(2.0, 0.7), 4: Measurement.of(2.1, 0.72), 2: Measurement(None, None, "no")}
@@ -192,7 +192,7 @@ def test_all_networks_are_measured_with_other_seeds_before_a_policy_wins(counts)
 
 @pytest.mark.parametrize("method", ["rl", "exact"])
 def test_methods_share_a_budget_out_where_it_does_least_increase(method):
-    """The network that bears few bits better gets fewer of them."""
+    """The network that tolerates few bits better gets fewer of them."""
     whole = resnet18_space(prune=True)
     weak, strong = SmoothEvaluator(whole.layer_names, 1, noise=0.0), SmoothEvaluator(whole.layer_names, 1, noise=0.0)
     for operand in (weak.weights, weak.acts):

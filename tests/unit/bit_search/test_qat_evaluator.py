@@ -239,7 +239,7 @@ def test_trainings_that_guess_are_stopped_halfway_where_that_is_asked_for(networ
     assert right.evaluate(Policy.uniform(network.layer_names, BitWidths(8, 8))).note == ""
 
 
-def test_losses_of_steps_are_told_apart_over_epochs():
+def test_losses_of_steps_are_distinguished_over_epochs():
     test = ChanceLevelTest(3)
     for step, mean in enumerate((9.0, 9.0, 1.0, 1.0, 9.0, 5.0, 1.0), start=1):  # epochs of two steps
         test(TrainingProgress((step + 1) // 2, 8, step, 16, mean, 0.0, 0.0))

@@ -1,4 +1,4 @@
-"""Screening: which policies of a batch are evaluated in full, what methods are told of the others, what it costs."""
+"""Screening: which policies of a batch are evaluated in full, what methods learn of the others, what it costs."""
 
 import copy
 import dataclasses

@@ -43,7 +43,7 @@ def test_every_reason_has_its_verdict():
     )  # fmt: skip
 
 
-def test_a_lucky_accuracy_is_told_as_such():
+def test_a_lucky_accuracy_is_reported_as_such():
     honest = [record(k, 1.0 + 0.1 * k, 0.70 - 0.02 * k, 900 - k) for k in range(3)]
     records = [*honest, record(3, 1.25, 0.695, 100)]
     told = find_verdicts(GOAL, records, 0)

@@ -67,7 +67,7 @@ def test_an_ideal_chip_gives_the_exact_integers_and_says_so(folder, capsys):
     assert "accuracy" not in out
 
 
-def test_what_a_bad_chip_gets_wrong_is_told_in_answers_and_labels(folder, capsys):
+def test_what_a_bad_chip_gets_wrong_is_reported_in_answers_and_labels(folder, capsys):
     arguments = ("simulate", "p.mho", "--inputs", "labelled.npz", "--seed", "5", "--hardware", "bad.toml")
     found = outputs_of(*arguments)["y"]
     labels = read_arrays("labelled.npz")["labels"]
@@ -119,7 +119,7 @@ def test_calibrated_ranges_are_those_of_python_and_better_than_the_full_scale(fo
     assert np.square(found["y"] - exact).mean() < 0.5 * np.square(coarse - exact).mean()
 
 
-def test_stuck_cells_and_what_placement_leaves_of_them_are_told(folder, capsys):
+def test_stuck_cells_and_what_placement_leaves_of_them_are_reported(folder, capsys):
     plain = outputs_of(*ON_CHIP, "--hardware", "stuck.toml")
     told = capsys.readouterr().out
     assert "of 400 cells deviate as mapped\n" in told
@@ -132,7 +132,7 @@ def test_stuck_cells_and_what_placement_leaves_of_them_are_told(folder, capsys):
     assert (plain["y"] != placed["y"]).any()
 
 
-def test_pulses_and_their_time_are_told(folder, capsys):
+def test_pulses_and_their_time_are_reported(folder, capsys):
     outputs_of(*ON_CHIP, "--hardware", "pulses.toml")
     told = capsys.readouterr().out
     assert "written by 4.00 pulses a cell on average, at most 4; 224.00 us a crossbar; 100 % of cells stay" in told
@@ -149,7 +149,7 @@ def test_ranges_are_of_the_placement_that_they_were_found_with(folder, capsys):
     assert_same_bits(mho.simulate("p.mho", read_arrays("x.npz"), seed=5, **options), found)
 
 
-def test_what_was_found_is_told(folder, capsys):
+def test_what_was_found_is_reported(folder, capsys):
     assert main([*CALIBRATE, "--hardware", "layer.toml"]) == 0
     # Five outputs of one 4-bit digit each, in two columns each; 40 rows in one tile.
     out = capsys.readouterr().out

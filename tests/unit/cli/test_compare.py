@@ -181,7 +181,7 @@ def test_bad_input_is_one_clear_error_and_exit_code_2(capsys, tmp_path, argument
     assert told in run(capsys, *arguments, code=2)
 
 
-def test_files_of_one_name_are_told_apart(capsys, tmp_path):
+def test_files_of_one_name_are_distinguished(capsys, tmp_path):
     (tmp_path / "more.toml").write_text((tmp_path / "few.toml").read_text())
     content = compare_json(capsys, accelerators="few.toml,more.toml")
     assert [line["accelerator"] for line in content["accelerators"]] == ["few (few.toml)", "few (more.toml)"]

@@ -168,7 +168,7 @@ def test_columns_of_the_text_are_aligned_and_never_cut(capsys, monkeypatch):
     assert len({len(row) for row in rows}) == 1
 
 
-def test_energy_is_told_only_where_it_is_asked_for(capsys):
+def test_energy_is_reported_only_where_it_is_asked_for(capsys):
     assert cost_json(capsys)["energy"] is None
     content = json.loads(run(capsys, "net", "--accelerator", "isaac", "--format", "json", "--energy"))
     energy = content["energy"]
@@ -200,7 +200,7 @@ def test_energy_of_an_accelerator_that_tells_none_is_one_clear_error(capsys):
     assert "specifies no energies" in run(capsys, "net", *ACCELERATOR, "--energy", code=2)
 
 
-def test_the_cells_life_is_told_where_the_endurance_is(capsys, tmp_path):
+def test_the_cells_life_is_reported_where_the_endurance_is_specified(capsys, tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(to_toml(load_accelerator("pelke2026-4bit")) + "\n[endurance]\ncell_writes = 1000000\n")
     content = json.loads(run(capsys, "net", "--accelerator", str(path), "--format", "json"))
@@ -290,7 +290,7 @@ def test_a_narrow_terminal_does_without_columns_but_cuts_no_number(capsys, monke
         assert number in text
 
 
-def test_the_best_mapping_is_told_in_words_and_never_slower(capsys):
+def test_the_best_mapping_is_reported_in_words_and_never_slower(capsys):
     best = cost_json(capsys, "--mapping", "best")
     paper = cost_json(capsys, "--mapping", "paper")
     assert (best["mapping"], paper["mapping"]) == ("best", "paper")
@@ -309,7 +309,7 @@ def test_a_batch_shares_the_writes_of_weights_but_not_of_activations(capsys):
         assert many["latency_us"] == pytest.approx(one["latency_us"] - saved)
 
 
-def test_writes_are_told_beside_tiles_where_layers_share_them(capsys, monkeypatch):
+def test_writes_are_reported_beside_tiles_where_layers_share_them(capsys, monkeypatch):
     layers = tuple(MvmLayer(f"fc{number}", "linear", 10, 20, 1, 1) for number in range(3))
     assert "writes" not in run(capsys, "net", *ACCELERATOR).splitlines()[3]
     monkeypatch.setattr(layer_tables, "derive_layer_table", lambda _network: layers)

@@ -79,7 +79,7 @@ def test_a_mistake_names_what_was_meant(mistake, folder, capsys):
 
 
 @pytest.mark.parametrize(("option", "value"), [("--crossbars", "0"), ("--batch", "x")])
-def test_an_impossible_number_is_told_in_words_of_its_own(option, value, capsys):
+def test_an_impossible_number_is_reported_in_words_of_its_own(option, value, capsys):
     """Versions of typer have their own words; those of pydantic reach nobody."""
     text = fails(capsys, "schedule", "resnet8", "--accelerator", "isaac", option, value)
     assert option in text

@@ -124,7 +124,7 @@ def test_what_is_not_there_is_one_clear_error(target: str, capsys: pytest.Captur
     assert "Traceback" not in error
 
 
-def test_a_shape_that_is_none_is_told(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_shape_that_is_none_is_reported(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", model, "--input-shape", "3,x"]) == 2
     assert "is not a shape" in capsys.readouterr().err
 

@@ -130,7 +130,7 @@ def test_the_module_runs_like_the_script():
     assert "Traceback" not in done.stderr
 
 
-def test_a_full_disk_is_told_without_a_traceback(command, capsys):
+def test_a_full_disk_is_reported_without_a_traceback(command, capsys):
     def act():
         raise OSError(28, "No space left on device", "/runs/digits/result.json")
 

@@ -87,7 +87,7 @@ def test_a_comparison_has_both_countings_of_im2col(capsys):
     assert line.rstrip().endswith(f"{baselines['by_capacity']['ratio']:.2f}x")
 
 
-def test_one_layer_is_told_with_parts_loops_and_tiles(capsys):
+def test_one_layer_is_reported_with_parts_loops_and_tiles(capsys):
     text = run(capsys, "--layer", "stem")
     assert "part 1 of" in text
     assert "for every" in text or "once a batch" in text

@@ -103,7 +103,7 @@ def test_a_float_model_says_how_to_quantize(folder, capsys):
         (("disassemble", "x.npz"), "not a program"),
     ],
 )
-def test_files_that_are_not_right_are_told(folder, capsys, arguments, said):
+def test_files_that_are_not_right_are_reported(folder, capsys, arguments, said):
     assert said in fails(capsys, *arguments)
 
 
@@ -117,12 +117,12 @@ def test_files_that_are_not_right_are_told(folder, capsys, arguments, said):
         ({"x": np.array(["a"])}, "real numbers"),
     ],
 )
-def test_arrays_that_do_not_fit_are_told(folder, capsys, arrays, said):
+def test_arrays_that_do_not_fit_are_reported(folder, capsys, arrays, said):
     write_arrays("bad.npz", arrays)
     assert said in fails(capsys, "simulate", "p.mho", "--inputs", "bad.npz")
 
 
-def test_a_truncated_program_is_told(folder, capsys):
+def test_a_truncated_program_is_reported(folder, capsys):
     content = (folder / "p.mho").read_bytes()
     (folder / "p.mho").write_bytes(content[:-70])
     assert "truncated" in fails(capsys, "simulate", "p.mho", "--inputs", "x.npz")
@@ -216,6 +216,6 @@ def test_a_program_becomes_a_trace_of_its_schedule(chip, capsys):
         (("compile", "model.onnx", "--accelerator", "chip.toml", "-o", "q.mho", "--crossbars", "3"), "cores"),
     ],
 )
-def test_options_that_do_not_go_together_are_told(chip, capsys, arguments, said):
+def test_options_that_do_not_go_together_are_reported(chip, capsys, arguments, said):
     assert said in fails(capsys, *arguments)
     assert not (chip / "q.mho").exists()

@@ -19,7 +19,7 @@ def run(tmp_path):
     return folder
 
 
-def test_a_run_is_told_in_short(run, capsys):
+def test_a_run_is_reported_in_short(run, capsys):
     out = run_command(capsys, "report", str(run))
     for words in (
         "A sentence with <brackets>",

@@ -23,7 +23,7 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("engine", ["executor", "interpreter"])
-def test_skipped_mvms_and_times_are_told(folder, capsys, engine):
+def test_skipped_mvms_and_times_are_reported(folder, capsys, engine):
     assert main(["simulate", "p.mho", "--inputs", "x.npz", "--skip-zero-slices", "--engine", engine]) == 0
     out = capsys.readouterr().out
     assert "latency 341.4 us a sample" in out

@@ -62,7 +62,7 @@ def test_charts_are_drawn_into_a_file(capsys):
     assert "array.programming_error" in Path("x.svg").read_text()
 
 
-def test_progress_is_told_on_standard_error(capsys):
+def test_progress_is_reported_on_standard_error(capsys):
     Path("small.toml").write_text(STUDY)
     assert main(["study", "small.toml"]) == 0
     told = capsys.readouterr().err.splitlines()

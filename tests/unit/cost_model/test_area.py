@@ -63,7 +63,7 @@ def test_two_columns_share_an_adc_where_their_difference_is_converted(difference
     assert area.component_um2[AreaComponent.ADC] == 10 * adcs
 
 
-def test_what_there_is_and_is_not_told_is_listed():
+def test_what_there_is_and_is_not_specified_is_listed():
     one_core = area_chip(make_accelerator(area={"adc_um2": 1}))
     assert tuple(one_core.component_um2) == (AreaComponent.ADC,)
     assert AreaComponent.INTERCONNECT not in one_core.unspecified

@@ -23,7 +23,7 @@ def test_cells_wear_with_every_pulse():
     assert count_lifetime_inputs(pulsed, 3, inputs=8) == 8000 // 12
 
 
-def test_nothing_is_told_where_endurance_is_not_or_nothing_wears():
+def test_nothing_is_reported_where_endurance_is_not_or_nothing_wears():
     assert count_lifetime_inputs(make_accelerator(), 5) is None
     assert count_lifetime_inputs(HARDWARE, 0) is None
 

@@ -116,7 +116,7 @@ def test_leakage_lasts_as_long_as_the_layer_on_one_crossbar_of_one_core():
     assert energy_network(cost, hardware).energy.component_aj == {Component.LEAKAGE: 53 * cost.latency_ps}
 
 
-def test_what_happens_and_is_not_told_is_listed_and_what_does_not_happen_is_not():
+def test_what_happens_and_is_not_specified_is_listed_and_what_does_not_happen_is_not():
     layer = MvmLayer("dense", "linear", 10, 20, 3, 1)
     energy = energy_of(layer, "4/3", make_accelerator(energy={"adc_pj": 1})).energy
     assert tuple(energy.component_aj) == (Component.ADC,)
@@ -155,7 +155,7 @@ def test_fewer_active_rows_need_fewer_bits_of_an_ideal_adc():
 
 
 def test_time_and_energy_of_conversion_are_those_of_the_bits_of_a_calibrated_adc():
-    """Six bits where 12 would tell all sums apart: as many MVMs and conversions, each half as long and as dear."""
+    """Six bits where 12 would tell all sums apart: as many MVMs and conversions, each half as long and as expensive."""
     layer, times = MvmLayer("dense", "linear", 10, 200, 3, 1), {"adc_latency_us_per_bit": 0.001}
     hardware = {"rows": 256, "cols": 256, "cell_bits": 4, "energy": {"adc_pj_per_bit": 1}}
     whole = make_accelerator(**hardware, adc_bits=12, converters=times)
@@ -165,8 +165,8 @@ def test_time_and_energy_of_conversion_are_those_of_the_bits_of_a_calibrated_adc
     assert costs[0].mapping.layers == costs[1].mapping.layers
     rounds = costs[0].mapping.layers[0].counts.conversions
     assert costs[0].latency_ps - costs[1].latency_ps == rounds * 6 * 1_000
-    dear, cheap = (energy_of(layer, "4/3", one).energy.component_aj[Component.ADC] for one in (whole, six))
-    assert dear == 2 * cheap
+    expensive, cheap = (energy_of(layer, "4/3", one).energy.component_aj[Component.ADC] for one in (whole, six))
+    assert expensive == 2 * cheap
 
 
 @pytest.mark.parametrize(("columns", "conversions"), [("digital", 20), ("analog", 10)])

@@ -27,7 +27,7 @@ def random_policies(count):
 
 @pytest.mark.parametrize("encoding", PAPER_ENCODINGS)
 @pytest.mark.parametrize("cell_bits", [1, 2, 3, 4, 8])
-def test_the_table_tells_what_the_cost_model_tells(encoding, cell_bits):
+def test_the_table_holds_what_the_cost_model_gives(encoding, cell_bits):
     hardware = override(ACCELERATOR, encoding=encoding, cell_bits=cell_bits)
     table = LatencyTable.build(LAYERS, hardware)
     for policy in random_policies(8):
@@ -35,7 +35,7 @@ def test_the_table_tells_what_the_cost_model_tells(encoding, cell_bits):
         assert table.policy_latency_ps(policy) == cost.latency_ps
 
 
-def test_many_policies_are_told_at_once():
+def test_many_policies_are_reported_at_once():
     table = LatencyTable.build(LAYERS, ACCELERATOR)
     policies = list(random_policies(50))
     weight_bits = np.array([[policy[name].weight_bits for name in NAMES] for policy in policies])

@@ -122,7 +122,7 @@ def test_a_damaged_table_is_made_anew(reads, tmp_path, damage):
     assert path.read_text() == good
 
 
-def test_a_folder_that_cannot_be_written_is_told_and_harmless(reads, tmp_path):
+def test_a_folder_that_cannot_be_written_is_reported_and_harmless(reads, tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")
     table = load(blocked)

@@ -34,7 +34,7 @@ def test_bounds_and_cells_are_those_of_each_layer_and_add_up():
     assert found.cells.all == sum(layer.mapping.tiles for layer in found.layers) * 32 * 24
 
 
-def test_layers_that_are_alike_are_told_under_their_own_names():
+def test_layers_that_are_alike_are_reported_under_their_own_names():
     twin = replace(LAYERS[0], name="twin")
     found = make_map(layers=(LAYERS[0], twin))
     assert [layer.name for layer in found.layers] == ["stem", "twin"]

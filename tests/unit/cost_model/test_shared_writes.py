@@ -87,7 +87,7 @@ def test_the_table_knows_where_nothing_can_be_shared():
     assert [shared.holds(layer) for layer in range(4)] == [False, True, True, True]
 
 
-def test_policies_of_any_shape_are_told_at_once():
+def test_policies_of_any_shape_are_reported_at_once():
     table, draws = LatencyTable.build(SMALL, HARDWARE), np.random.default_rng(0)
     weights, acts = draws.integers(1, 9, (2, 4, 5, 3))
     found = table.latencies_ps(weights, acts)

@@ -1,4 +1,4 @@
-"""`mho deploy --target c` writes a project that builds without warnings, tests itself, and notices a wrong bit."""
+"""`mho deploy --target c` writes a project that builds without warnings, tests itself, and finds a wrong bit."""
 
 from __future__ import annotations
 

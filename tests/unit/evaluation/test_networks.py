@@ -103,7 +103,7 @@ def test_searching_in_python_evaluates_on_chips_and_counts_drops_from_ideal_inte
     found = mho.search(trained, dataset, HARDWARE, **WANTED, options=mho.SearchOptions(constraints=LIMITS))
     assert set(found.require_best().policy.adc_bits) == set(trained.layer_names)
     exactly = mho.search(
-        trained, dataset, HARDWARE, **{**WANTED, "budget": 1},
+        trained, dataset, HARDWARE, **WANTED,
         options=mho.SearchOptions(constraints=SearchConstraints(hold_first_last=None), accuracy_of="exact"),
     )  # fmt: skip
     assert "by the statistical model of test" in found.reference.fidelity
@@ -111,7 +111,7 @@ def test_searching_in_python_evaluates_on_chips_and_counts_drops_from_ideal_inte
     assert found.reference.accuracy < exactly.reference.accuracy, "cells of 30 % error lose some"
     later = mho.SearchOptions(constraints=LIMITS, conditions=mho.Conditions(1e4), accuracy_of="sampled-chips")
     worn = HARDWARE.model_copy(update={"array": make_accelerator(array=WORN).array})
-    aged = mho.search(trained, dataset, worn, **{**WANTED, "budget": 1}, options=later)
+    aged = mho.search(trained, dataset, worn, **WANTED, options=later)
     assert "on 3 sampled chips of test, 10,000 s after the write" in aged.reference.fidelity
 
 

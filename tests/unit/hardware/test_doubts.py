@@ -1,4 +1,4 @@
-"""What is possible in a description but hardly meant is told, and presets hold none of it."""
+"""What is possible in a description but hardly meant is reported, and presets hold none of it."""
 
 import pytest
 
@@ -20,7 +20,7 @@ from mho.hardware.loading import accelerator_from_json, list_presets, load_accel
         ("converters", {"columns_per_adc": 256}, None),
     ],
 )
-def test_what_is_hardly_meant_is_told(section, values, told):
+def test_what_is_hardly_meant_is_reported(section, values, told):
     content = load_accelerator("pelke2026-4bit").to_json()
     content["crossbar"]["cols"] = 256
     content.setdefault(section, {}).update(values)

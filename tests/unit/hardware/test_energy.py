@@ -11,7 +11,7 @@ from mho.hardware.energy import Area, Energy
 from mho.hardware.loading import accelerator_from_json, list_presets, load_accelerator
 
 
-def test_nothing_is_told_unless_it_is():
+def test_nothing_is_specified_unless_it_is():
     accelerator = make_accelerator()
     assert not accelerator.energy.is_specified
     assert not accelerator.area.is_specified
@@ -19,7 +19,7 @@ def test_nothing_is_told_unless_it_is():
     assert accelerator.endurance.cell_writes is None
 
 
-def test_zero_is_told():
+def test_zero_is_specified():
     assert Energy(adc_pj=0).is_specified
     assert Energy(adc_pj=0).conversion_aj(8) == 0
     assert Area(dac_um2=0).is_specified
@@ -35,7 +35,7 @@ def test_the_formula_grows_with_the_square_of_the_supply():
     assert Energy(adc_supply_v=0.9).conversion_aj(8) == round(Decimal("0.81") * 865536)
 
 
-def test_a_conversion_may_be_told_by_the_bit_or_as_it_is():
+def test_a_conversion_may_be_specified_by_the_bit_or_as_it_is():
     assert Energy(adc_pj_per_bit=0.2).conversion_aj(8) == 1_600_000
     assert Energy(adc_pj=1.5625).conversion_aj(3) == Energy(adc_pj=1.5625).conversion_aj(12) == 1_562_500
 
@@ -75,6 +75,6 @@ def test_figures_that_no_source_gives_are_marked_as_the_users_to_set(name):
     assert marked == set(accelerator.keys_to_set)
 
 
-def test_marks_are_told_by_key():
+def test_marks_are_reported_by_key():
     assert load_accelerator("puma").keys_to_set == ("interconnect.hop_latency_cycles",)
     assert load_accelerator("pelke2026-4bit").keys_to_set == ()

@@ -69,7 +69,7 @@ def test_any_name_survives_toml(name):
     assert tomllib.loads(to_toml(accelerator))["name"] == name
 
 
-def test_figures_that_are_not_told_are_left_out_of_toml():
+def test_figures_that_are_not_specified_are_left_out_of_toml():
     text = to_toml(load_accelerator("pelke2026-4bit"))
     assert "[energy]" not in text
     assert "None" not in text
@@ -167,7 +167,7 @@ def test_crossbars_that_do_not_fill_cores_are_an_error(crossbars, near):
         override(load_accelerator("puma"), crossbars=crossbars)
 
 
-def test_accelerators_of_one_name_are_told_apart_by_their_files(tmp_path, monkeypatch):
+def test_accelerators_of_one_name_are_distinguished_by_their_files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for file in ("mine.toml", "other.toml"):
         Path(file).write_text(to_toml(load_accelerator("neurram")), encoding="utf-8")

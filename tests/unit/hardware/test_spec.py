@@ -100,17 +100,17 @@ def test_conversions_take_time_for_each_bit_of_any_adc(adc_bits):
 
 
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "expected"),
     [
         (None, ConversionTime.UNSPECIFIED),
         ("yours to set: nothing was found", ConversionTime.UNSPECIFIED),
         ("a paper: a read takes 1 us with its conversion", ConversionTime.WITHIN_MVM),
     ],
 )
-def test_a_source_says_whether_the_mvm_holds_the_time_of_conversions(source, told):
+def test_a_source_says_whether_the_mvm_holds_the_time_of_conversions(source, expected):
     content = load_accelerator(PRESET).to_json()
     content["sources"] = {} if source is None else {"converters.adc_latency_us_per_bit": source}
-    assert accelerator_from_json(content, where="test").conversion_time is told
+    assert accelerator_from_json(content, where="test").conversion_time is expected
 
 
 def test_a_source_for_a_key_that_does_not_exist_is_an_error():

@@ -92,7 +92,7 @@ def test_baselines_are_im2col_counted_in_two_ways():
         assert one.mapping.encoding is Encoding.DIFFERENTIAL_COLUMNS
 
 
-def test_baselines_are_told_whatever_the_hardware_allows():
+def test_baselines_are_reported_whatever_the_hardware_allows():
     allowed = {"encodings": ["offset"], "input_slices_per_mvm": 1}
     hardware = make_accelerator(encoding="offset", mapping={"allowed": allowed})
     assert find_baselines(DENSE, BitWidths(4, 4), hardware).by_capacity.mapping.encoding is not Encoding.OFFSET

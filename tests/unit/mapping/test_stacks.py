@@ -1,4 +1,4 @@
-"""Which layers share a crossbar: held against trying every way, on few layers of few units."""
+"""Which layers share a crossbar: compared with trying every way, on few layers of few units."""
 
 import itertools
 
@@ -113,7 +113,7 @@ def test_a_layer_that_fills_crossbars_ends_a_stack_and_one_without_any_does_not(
     assert [slot and (slot.writer, slot.start) for slot in slots] == [(0, 0), None, (0, 1)]
 
 
-def test_many_policies_are_told_at_once():
+def test_many_policies_are_reported_at_once():
     draws, room = np.random.default_rng(0), room_of(40, 25)
     extra = np.minimum.accumulate(draws.integers(-WRITE, WRITE, (3, 5, len(Axis), UNITS + 1)), axis=-1)
     extra[..., 0] = NEVER

@@ -101,7 +101,7 @@ def test_weights_depend_on_the_generator_alone():
         ("tinyyolov3", (64,), r"a multiple of 32"),
     ],
 )
-def test_samples_that_do_not_suit_a_network_are_told(name, shape, message):
+def test_samples_that_do_not_suit_a_network_are_reported(name, shape, message):
     with pytest.raises(ConfigError, match=message):
         build(name, 10, shape)
 
@@ -153,7 +153,7 @@ def test_a_users_function_is_called_with_classes_and_shape(tmp_path):
         ("nothing\n", "NameError"),
     ],
 )
-def test_a_users_code_that_fails_is_told_with_its_place(tmp_path, text, message):
+def test_a_users_code_that_fails_is_reported_with_its_place(tmp_path, text, message):
     path = tmp_path / "net.py"
     path.write_text(text)
     with pytest.raises(ConfigError, match=message):

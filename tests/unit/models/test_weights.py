@@ -38,7 +38,7 @@ def test_weights_that_do_not_fit_leave_the_network_as_it_was(tmp_path, change, m
     assert torch.equal(model.state_dict()["conv1.weight"], network(2).state_dict()["conv1.weight"])
 
 
-def test_a_missing_and_a_damaged_file_are_told(tmp_path):
+def test_a_missing_and_a_damaged_file_are_reported(tmp_path):
     with pytest.raises(InputFileError, match="--weights"):
         load_weights(network(), tmp_path / "absent.safetensors")
     (tmp_path / "torn.safetensors").write_bytes(b"\x08\x00")

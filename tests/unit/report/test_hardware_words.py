@@ -25,13 +25,13 @@ def test_an_ideal_adc_tells_the_bits_that_it_stands_for(options, words):
     assert tell_adc(make_accelerator(**options)) == words
 
 
-def test_one_bit_is_told_in_the_singular():
+def test_one_bit_is_reported_in_the_singular():
     allowed = {"encodings": ["offset"]}
     hardware = make_accelerator(1, cell_bits=1, encoding="offset", mapping={"allowed": allowed})
     assert tell_adc(hardware) == "ideal ADC (needs 1 bit)"
 
 
-def test_the_time_of_a_conversion_is_told_where_there_is_one():
+def test_the_time_of_a_conversion_is_reported_where_there_is_one():
     timed = make_accelerator(converters={"adc_latency_us_per_bit": 0.013})
     assert tell_times(timed) == "write 53.000007 us, MVM 1.300001 us, conversion 0.013 us a bit"
     assert tell_times(make_accelerator()) == "write 53.000007 us, MVM 1.300001 us"

@@ -52,7 +52,7 @@ def test_alternatives_and_baselines_have_ratios():
         assert one["ratio"] == pytest.approx(one["latency_us"] / row["latency_us"])
 
 
-def test_one_layer_can_be_told_alone():
+def test_one_layer_can_be_described_alone():
     found = make_map()
     content = written(found, layer="head")
     assert [row["name"] for row in content["layers"]] == ["head"]

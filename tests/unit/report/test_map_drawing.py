@@ -121,7 +121,7 @@ def test_digits_and_negative_parts_are_shades():
     assert "subtracted: negative part or sign" in texts
 
 
-def test_rows_that_are_driven_one_after_the_other_are_told():
+def test_rows_that_are_driven_one_after_the_other_are_reported():
     accelerator = make_accelerator(rows=32, cols=24, crossbar={"active_rows": 8})
     found = make_map(layers=(LAYERS[3],), accelerator=accelerator)
     texts = labels(draw_layer(found, "head"))

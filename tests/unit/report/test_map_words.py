@@ -43,7 +43,7 @@ def test_ranges_have_both_ends():
         (MvmLayer("a", "matmul", 50, 64, 50, 12), "matmul, 12 matrices of 64 inputs to 50 outputs, 50 positions"),
     ],
 )
-def test_layers_are_told_by_their_shape(layer, words):
+def test_layers_are_reported_by_their_shape(layer, words):
     assert tell_layer(layer) == words
 
 
@@ -69,7 +69,7 @@ def test_loops_tell_edges_several_reads_and_what_is_written_for_every_sample():
     assert any("at the edge" in line for line in loops)
 
 
-def test_a_tile_is_told_by_channels_outputs_and_positions():
+def test_a_tile_is_reported_by_channels_outputs_and_positions():
     allowed = {"encodings": ["offset"], "splits": False}
     accelerator = make_accelerator(rows=32, cols=24, encoding="offset", mapping={"allowed": allowed})
     occupancy = occupancy_of(LAYERS[0], accelerator)
@@ -82,7 +82,7 @@ def test_a_tile_is_told_by_channels_outputs_and_positions():
     assert cols == "groups 0-3: outputs 0-5"
 
 
-def test_correction_columns_are_told_as_sums():
+def test_correction_columns_are_reported_as_sums():
     accelerator = make_accelerator(rows=32, cols=24, encoding="offset")
     occupancy = occupancy_of(MvmLayer("a", "linear", 3, 8, 1, 1), accelerator, MappingModel.PAPER)
     assert tell_tile(occupancy, next(occupancy.contents.tiles()))[1] == "outputs 0-2, sums of inputs"
@@ -115,7 +115,7 @@ def explanation(*alternatives):
     return Explanation(mapping, 100, tuple(Alternative(name, mapping, time) for name, time in alternatives))
 
 
-def test_a_choice_is_told_by_the_next_best_and_by_what_each_thing_gains():
+def test_a_choice_is_reported_by_the_next_best_and_by_what_each_thing_gains():
     told = tell_choice(
         explanation(
             ("another encoding", 100), ("without windows", 300), ("without cuts", 125), ("paper's mapping, offset", 900)
@@ -137,7 +137,7 @@ def test_what_is_faster_is_said_first():
     assert tell_choice(explanation(("best mapping", 40))) == "Best mapping takes 0.40x the time."
 
 
-def test_alternatives_are_told_as_mappings_or_reasons():
+def test_alternatives_are_reported_as_mappings_or_reasons():
     found = explanation(("without cuts", 100))
     assert tell_alternative(found, found.alternatives[0]) == "the same mapping"
     assert tell_alternative(found, Alternative("x", None, None, "no room")) == "none: no room"

@@ -149,7 +149,7 @@ def render(result, timeline=None):
     return render_page(result.model_copy(update={"chip": FIGURES, "accelerator": hardware}), timeline=timeline)
 
 
-def test_policies_are_told_with_figures_or_reasons(result):
+def test_policies_are_reported_with_figures_or_reasons(result):
     part = section(render(result), "chip")
     rows = rows_of(part)
     assert ["uniform 8/8", "no schedule: net: the layers take 99 crossbars"] in rows
@@ -172,7 +172,7 @@ def test_results_that_predate_the_one_vocabulary_are_read(content, regime):
     assert ChipFigures.model_validate({"name": "found", "label": "found policy", **content}).regime is regime
 
 
-def test_policies_whose_tiles_are_rewritten_are_told_with_writes_and_lifetime(result):
+def test_policies_whose_tiles_are_rewritten_are_reported_with_writes_and_lifetime(result):
     reloaded = ChipFigures(
         name="reference", label="uniform 8/8", regime=Regime.TIME_MULTIPLEXED, minimal_crossbars=99, used_crossbars=7,
         latency_us=80.0, bound_us=70.0, interval_us=80.0, total_us=240.0, energy_pj=3e6, writes=4321,
@@ -207,7 +207,7 @@ def test_a_result_that_predates_machines_shows_nothing(result):
     assert "timeline" not in page.split("<script>")[0]
 
 
-def test_the_page_shows_chips_where_they_were_asked(result):
+def test_the_page_shows_chips_where_they_were_simulated(result):
     answers = tuple(
         ChipAccuracies(name=name, label=label, images=500, hardware="worn", accuracies=(0.5, 0.75))
         for name, label in (("reference", "uniform 8/8"), ("found", "found policy"))

@@ -92,7 +92,7 @@ def test_a_copy_lies_in_neighbouring_crossbars(made, document):
             assert place.crossbars == tuple(range(first, first + layer.tiles))
 
 
-def test_without_a_simulation_the_closed_form_is_told(made):
+def test_without_a_simulation_the_closed_form_is_reported(made):
     policy = Policy.uniform([layer.name for layer in made[0].graph.layers], BitWidths(4, 4))
     schedule = schedule_network(make_residual(), policy, ACCELERATOR, batch=3)
     closed = ScheduleDocument.of("net", schedule, with_energy=True)
@@ -110,7 +110,7 @@ def test_without_a_simulation_the_closed_form_is_told(made):
         assert f"{what} {format_time(value)} with an ideal interconnect and unlimited buffers" in text
 
 
-def test_energy_and_area_are_told_where_asked_for(made, document):
+def test_energy_and_area_are_reported_where_asked_for(made, document):
     parts = document.energy.components_pj
     assert {str(part) for part in parts} == {"crossbar", "interconnect", "leakage"}
     assert document.energy.total_pj == pytest.approx(sum(parts.values()))

@@ -114,14 +114,14 @@ def test_the_page_of_one_chip_and_of_a_cut_grid():
     assert "not drawn" not in render_study(grid(2, 2, 2))
 
 
-def test_seeds_are_told_shortly():
+def test_seeds_are_reported_shortly():
     assert describe_chips([7]) == "1 chip (seed 7)"
     assert describe_chips([2, 3, 4]) == "3 chips (seeds 2..4)"
     assert describe_chips([2, 4, 3]) == "3 chips (seeds 2, 4, 3)"
     assert describe_chips([9, 7, 5, 3, 1, 0, 2]) == "7 chips (seeds 9, 7, 5, 3, 1, ...)"
 
 
-def test_the_base_is_told_once(result):
+def test_the_base_is_reported_once(result):
     based = result.model_copy(update={"base": {"array.on_off_ratio": 9, "array.levels": (0, 0.5, 1)}})
     told = "array.on_off_ratio = 9, array.levels = 0/0.5/1"
     assert told in write_text(based)

@@ -92,7 +92,7 @@ def test_units_of_several_cores_get_about_the_same_work():
 
 def test_layers_move_to_units_in_the_order_of_what_crossbars_they_free():
     cells = replace(work("cells", 10, 100, unit=None), crossbars=3)
-    options = [(work("dear", 10, 90), cells), (cells,), (work("cheap", 10, 9), cells), (work("pinned", 1, 1),)]
+    options = [(work("expensive", 10, 90), cells), (cells,), (work("cheap", 10, 9), cells), (work("pinned", 1, 1),)]
     assert list_divisions(options) == [
         (False, False, False, True),
         (False, False, True, True),

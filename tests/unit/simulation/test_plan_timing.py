@@ -37,7 +37,7 @@ def test_a_busy_bus_limits_a_pipeline_whose_first_few_inputs_end_close_to_each_o
     assert timing.steady.bottleneck.resource == "bus"
     assert timing.steady.is_settled
     assert 0.98 <= timing.steady.busy <= 1
-    assert (ends[-1] - ends[0]) / 2 < timing.interval_ps / 2, "which is why their mean is not told"
+    assert (ends[-1] - ends[0]) / 2 < timing.interval_ps / 2, "which is why their mean is not taken"
     assert timing.interval_ps > 2 * schedule.ideal.interval_ps
     assert timing.latency_ps == simulate_chip(schedule.graph, schedule.plan, schedule.accelerator).total_ps < ends[0]
 

@@ -97,7 +97,7 @@ def test_crossbars_of_all_chips_are_overridden(network):
     assert {line.run.regime for line in document.accelerators} == {Regime.WEIGHT_STATIONARY}
 
 
-def test_what_is_not_told_is_named(network):
+def test_what_is_not_specified_is_named(network):
     told, silent = ask(network, ONE, make_accelerator(rows=16, cols=16)).accelerators
     assert told.run.energy_untold[:2] == (Component.ADC, Component.DAC)
     assert told.area_mm2 == pytest.approx(16 * 4e-6)
@@ -108,7 +108,7 @@ def test_what_is_not_told_is_named(network):
     assert silent.run.cell_writes > 0
 
 
-def test_values_that_are_yours_to_set_are_told(network):
+def test_values_that_are_yours_to_set_are_reported(network):
     content = {**ONE.to_json(), "sources": {"crossbar.rows": "yours to set: 16", "crossbar.cols": "a paper"}}
     (line,) = ask(network, accelerator_from_json(content, where="test")).accelerators
     assert line.keys_to_set == ("crossbar.rows",)
@@ -138,7 +138,7 @@ def test_rows_that_an_adc_resolves(network):
     assert (widths.adc_bits, widths.full_adc_bits, widths.adc_rows) == (4, 6, 5)
 
 
-def test_widths_of_each_layer_are_told(network):
+def test_widths_of_each_layer_are_reported(network):
     policy = Policy.uniform(network.layer_names, BitWidths(4, 4)).replace({"head": BitWidths(2, 8)})
     document = compare_accelerators(ComparisonRequest(network, policy, model=MappingModel.PAPER), [ONE], name="mine")
     assert [(one.name, one.weight_bits, one.act_bits) for one in document.layers][-1] == ("head", 2, 8)
@@ -149,7 +149,7 @@ def test_widths_of_each_layer_are_told(network):
 # -- what cannot be ---------------------------------------------------------------------------------------------------
 
 
-def test_what_does_not_run_on_one_accelerator_is_told_in_its_line(network):
+def test_what_does_not_run_on_one_accelerator_is_reported_in_its_line(network):
     poor = make_accelerator(cell_bits=4, dac_bits=4, adc_bits=4)
     bad, good = ask(network, poor, ONE).accelerators
     assert bad.run is None
@@ -157,7 +157,7 @@ def test_what_does_not_run_on_one_accelerator_is_told_in_its_line(network):
     assert good == ask(network, ONE).accelerators[0]
 
 
-def test_crossbars_that_do_not_fill_cores_are_told_in_a_line(network):
+def test_crossbars_that_do_not_fill_cores_are_reported_in_a_line(network):
     bad, good = ask(network, MESH, ONE, crossbars=33).accelerators
     assert "33 crossbars do not fill whole cores of 10" in bad.problem
     assert good.run.crossbars == 33

@@ -63,7 +63,7 @@ def test_ideal_arrays_are_as_right_as_exact_integers(classifier, samples, crossb
 
 
 def test_layers_that_would_have_copies_are_simulated_without(network):
-    """Copies are other cells; what a chip answers is told of one copy of each layer."""
+    """Copies are other cells; what a chip answers is that of one copy of each layer."""
     inputs = np.random.default_rng(5).normal(size=(16, 2, 8, 8)).astype(np.float32)
     quantized = quantize(network, Policy.uniform(network.layer_names, BitWidths(4, 4)), inputs)
     schedule = schedule_network(quantized, Policy.uniform(network.layer_names, BitWidths(4, 4)), MESH)
@@ -95,7 +95,7 @@ def test_several_chips_tell_their_mean_and_the_worst(classifier, samples):
     assert found.worst == min(found.right) / 80
 
 
-def test_chips_that_are_all_alike_are_asked_once(classifier, samples, monkeypatch):
+def test_chips_that_are_all_alike_are_simulated_once(classifier, samples, monkeypatch):
     asked = []
     run = AnalogExecutor.run
 
@@ -127,7 +127,7 @@ def test_chips_that_drift_are_less_right_later_and_others_are_not(classifier, sa
     assert ask(classifier, drifting, samples=samples).accelerators[0].run.aged_accuracy is None
 
 
-def test_what_cannot_be_told_of_a_later_time_leaves_what_is_told_of_now(classifier, samples):
+def test_what_cannot_be_reported_of_a_later_time_leaves_what_is_reported_of_today(classifier, samples):
     slow = {"drift_exponent": 0.2, "drift_reference_s": 50}
     drifting = with_array(make_accelerator(rows=16, cols=16), **slow)
     (line,) = ask(classifier, drifting, samples=samples, elapsed_s=10).accelerators
@@ -136,7 +136,7 @@ def test_what_cannot_be_told_of_a_later_time_leaves_what_is_told_of_now(classifi
     assert "before array.drift_reference_s" in line.run.accuracy_problem
 
 
-def test_bits_of_conversions_that_a_policy_tells_are_told(classifier, samples):
+def test_bits_of_conversions_that_a_policy_gives_are_reported(classifier, samples):
     ranged = make_accelerator(rows=16, cols=16, adc_bits=6, converters={"adc_range": "calibrated-layer"})
     own = network_policy(classifier)
     (name,) = classifier.layer_names
@@ -206,7 +206,7 @@ def test_impossible_chips_are_errors(samples):
             ChipEvaluation(samples, **keys)
 
 
-def test_without_samples_no_accuracy_is_told(classifier):
+def test_without_samples_no_accuracy_is_reported(classifier):
     document = ask(classifier, ONE)
     run = document.accelerators[0].run
     assert (document.samples, document.seed, document.exact_accuracy, run.accuracy) == (None,) * 4

@@ -40,7 +40,7 @@ def load(tmp_path: Path, text: str = GOOD, **given) -> RunConfig:
     return load_config(path, **given)
 
 
-def test_a_short_file_is_enough_and_defaults_are_told(tmp_path):
+def test_a_short_file_is_enough_and_defaults_are_reported(tmp_path):
     config = load(tmp_path)
     assert config.directory == Path("runs/sample")
     assert config.search.hold_first_last == "8/8"
@@ -74,14 +74,14 @@ def test_a_short_file_is_enough_and_defaults_are_told(tmp_path):
         ("[float_training]\nepochs = 2\nlearning_rate = 0.05\n", "", r"no weights: add \[float_training\]"),
     ],
 )
-def test_a_mistake_is_told_with_its_file_key_and_range(tmp_path, old, new, message):
+def test_a_mistake_is_reported_with_its_file_key_and_range(tmp_path, old, new, message):
     assert old in GOOD
     with pytest.raises(ConfigError, match=message) as caught:
         load(tmp_path, GOOD.replace(old, new))
     assert "config.toml" in str(caught.value)
 
 
-def test_a_missing_file_and_broken_toml_are_told(tmp_path):
+def test_a_missing_file_and_broken_toml_are_reported(tmp_path):
     with pytest.raises(InputFileError, match=r"absent\.toml"):
         load_config(tmp_path / "absent.toml")
     with pytest.raises(InputFileError, match="not TOML"):

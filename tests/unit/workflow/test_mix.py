@@ -168,7 +168,7 @@ def test_several_processes_measure_what_one_does(folder, found, tmp_path):
         ('[networks.slim]\nrun = "slim.toml"\nshare = 2', "", "networks"),
     ],
 )
-def test_what_does_not_fit_is_told(folder, tmp_path, capsys, old, new, message):
+def test_what_does_not_fit_is_reported(folder, tmp_path, capsys, old, new, message):
     assert old in MIX
     (folder / "bad.toml").write_text(MIX.replace(old, new), encoding="utf-8")
     assert main(["mix", str(folder / "bad.toml"), "--directory", str(tmp_path / "bad")]) == 2
@@ -183,7 +183,7 @@ def test_networks_must_share_the_accelerator(folder, tmp_path, capsys):
     assert "slim and wide differ in accelerator" in capsys.readouterr().err
 
 
-def test_more_processes_than_policies_at_once_are_told_before_anything_is_trained(folder, tmp_path, capsys):
+def test_more_processes_than_policies_at_once_are_reported_before_anything_is_trained(folder, tmp_path, capsys):
     (folder / "bad.toml").write_text(MIX, encoding="utf-8")
     arguments = ["mix", str(folder / "bad.toml"), "--directory", str(tmp_path / "bad"), "--processes", "2"]
     assert main(arguments) == 2

@@ -129,7 +129,7 @@ def test_hardware_of_other_crossbars_is_refused(tmp_path):
         noise_hardware(NoiseSettings(accelerator=str(tmp_path / "arrays.toml")), NOISY)
 
 
-def test_what_cannot_be_trained_is_told_before_anything_is(network_file):
+def test_what_cannot_be_trained_is_reported_before_anything_is(network_file):
     for file in ("dense.onnx", "product.onnx"):
         check_noise(network_file / file, qat(), NOISY, PAPER)
         check_noise(network_file / file, TrainingSettings(steps=1, learning_rate=0.1), NOISY, PAPER)
@@ -141,7 +141,7 @@ def test_what_cannot_be_trained_is_told_before_anything_is(network_file):
         check_noise(network_file / "dense.onnx", qat(elapsed_s=5), drifting, PAPER)
 
 
-def test_arrays_that_are_ideal_and_conditions_that_change_nothing_are_told(network_file):
+def test_arrays_that_are_ideal_and_conditions_that_change_nothing_are_reported(network_file):
     dense, clean = network_file / "dense.onnx", make_accelerator(32, 16, 4)
     drifting = make_accelerator(32, 16, 4, array={"drift_exponent": 0.1})
     stuck = make_accelerator(32, 16, 4, array={"stuck_on_rate": 0.1})
@@ -212,7 +212,7 @@ def test_training_is_for_the_chips_of_the_run_unless_its_table_says_otherwise():
     assert find_noise(qat(), NOISY, SampledChips(3, clean, conditions)).hardware.array.read_noise
 
 
-def test_a_run_trains_on_the_arrays_that_it_is_told():
+def test_a_run_trains_on_the_arrays_that_are_specified():
     dataset = load_dataset(DataSpec(name="digits", calibration=50, validation=50), np.random.default_rng(0))
     clean = make_accelerator(32, 16, 4)
     whole = Material(dataset, hash_dataset(dataset), clean, PAPER, "none", False, 1)

@@ -40,7 +40,7 @@ def folder(tmp_path):
         ({"min_weight_bits": 5, "max_weight_bits": 7, "weight_bits_multiple": 4}, ConfigError, "no weight bits"),
     ],
 )
-def test_limits_that_the_network_cannot_meet_are_told_before_anything_is_trained(folder, search, kind, message):
+def test_limits_that_the_network_cannot_meet_are_reported_before_anything_is_trained(folder, search, kind, message):
     from mho.workflow.config import EvaluationSettings
     from mho.workflow.search_settings import SearchSettings
 

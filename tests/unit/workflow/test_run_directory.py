@@ -166,7 +166,7 @@ for number in range(20):
 """
 
 
-def test_of_runs_and_studies_that_start_at_once_in_a_folder_one_works_and_the_others_are_told(tmp_path):
+def test_of_runs_and_studies_that_start_at_once_in_a_folder_one_works_and_the_others_are_reported(tmp_path):
     command = [sys.executable, "-c", START_AT_ONCE]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert (done.stdout.split(), done.stderr) == (["llw"] * 20, "")

@@ -115,7 +115,7 @@ def test_channels_of_ideal_chips_need_no_correction():
         SimulationSettings(chips=0, recalibration="channels")
 
 
-def test_which_chips_are_asked_follows_from_the_settings(tmp_path):
+def test_which_chips_are_simulated_follows_from_the_settings(tmp_path):
     own = make_accelerator(32, 32, 2, array={"drift_exponent": 0.1, "drift_reference_s": 10})
     assert read_chips(SimulationSettings(chips=0), None, own) is None
     aged = SampledChips(2, own, mho.Conditions(20))

@@ -108,7 +108,7 @@ def test_stages_storage_and_trackers_go_together_with_processes(config, tmp_path
     assert records(alone.result_file) == records(found.result_file)
 
 
-def test_repeats_that_do_not_fit_are_told_before_anything_is_trained(config, tmp_path):
+def test_repeats_that_do_not_fit_are_reported_before_anything_is_trained(config, tmp_path):
     path = config.with_name("repeating.toml")
     path.write_text(CONFIG.replace("[evaluation.training]", "[evaluation]\nrepeats = 50\n\n[evaluation.training]"))
     with pytest.raises(ConfigError, match="50 repeats within a budget of"):
@@ -122,7 +122,7 @@ def test_other_batches_are_other_searches_with_the_same_evaluations(config, alon
     assert with_search(settings, {"batch": 1}).search.model_dump(mode="json").get("batch") is None
 
 
-def test_too_many_processes_are_told_before_anything_is_trained(config, tmp_path):
+def test_too_many_processes_are_reported_before_anything_is_trained(config, tmp_path):
     directory = tmp_path / "refused"
     with pytest.raises(ConfigError, match=r"5 processes for 4 policies at once"):
         search_alone(load_config(config, directory=directory), execution=SearchExecution(processes=5))

@@ -96,7 +96,7 @@ def test_cost_budgets_are_read_under_the_objective(given, budget):
         ({"whole_front": True, "method": "random"}, "whole_front needs one of the methods"),
     ],
 )
-def test_goals_that_contradict_themselves_are_told(given, message):
+def test_goals_that_contradict_themselves_are_reported(given, message):
     with pytest.raises(ConfigError, match=message):
         settings(**given)
 

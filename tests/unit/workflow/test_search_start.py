@@ -128,7 +128,9 @@ def test_another_searchs_log_teaches_and_another_networks_does_not(folder, saved
         (("--algorithm", "dqn"), "dqn"),
     ],
 )
-def test_what_does_not_fit_is_told_before_anything_is_trained(folder, saved, monkeypatch, capsys, arguments, message):
+def test_what_does_not_fit_is_refused_before_anything_is_trained(
+    folder, saved, monkeypatch, capsys, arguments, message
+):
     monkeypatch.chdir(folder)
     assert main(["search", "run.toml", "--directory", "untouched", *arguments]) == 2
     assert message in capsys.readouterr().err

@@ -13,7 +13,7 @@ from mho.workflow.stage import StageRunner
 
 @dataclass(frozen=True)
 class Counting:
-    """Adds a line to a file at each attempt, and ends as it is told: by an error about a file, or well."""
+    """Adds a line to a file at each attempt, and ends as it should: by an error about a file, or well."""
 
     errors: list[str] = field(default_factory=list)
     name: str = "counting"

@@ -164,7 +164,7 @@ def test_an_interrupted_study_goes_on_and_finds_what_an_uninterrupted_one_finds(
         assert (folder / "out" / name).read_bytes() == (small[0] / "out" / name).read_bytes()
 
 
-def test_a_chip_that_all_workers_die_of_is_told(folder, monkeypatch):
+def test_a_chip_that_all_workers_die_of_is_reported(folder, monkeypatch):
     """That a worker which dies once is replaced is tested of `mho.worker_pool`."""
 
     def start_dying(work, name):
@@ -367,7 +367,7 @@ def test_nothing_is_given_twice_or_not_at_all(folder):
 
 def test_a_folder_of_something_else_is_left_alone(folder):
     (folder / "out").mkdir()
-    (folder / "out" / "letter.txt").write_text("dear")
+    (folder / "out" / "letter.txt").write_text("hello")
     with pytest.raises(MhoError, match=r"not a study's: it holds 'letter.txt'"):
         run()
     assert [path.name for path in (folder / "out").iterdir()] == ["letter.txt"]

@@ -50,7 +50,7 @@ def test_as_many_processes_as_asked_for_and_none_without_work(folder, ray):
     assert ray.made == 2
 
 
-def test_a_process_of_the_cluster_that_dies_is_replaced_and_a_chip_that_all_die_of_is_told(folder, ray):
+def test_a_process_of_the_cluster_that_dies_is_replaced_and_a_chip_that_all_die_of_is_reported(folder, ray):
     ray.lost = {6}
     assert run("alone").result == run("cluster", ray="local").result
     assert (ray.made, ray.asked) == (4, 11)
@@ -62,7 +62,7 @@ def test_a_process_of_the_cluster_that_dies_is_replaced_and_a_chip_that_all_die_
     assert run("other").evaluated < 10
 
 
-def test_what_a_chip_cannot_do_is_told(folder, ray, monkeypatch):
+def test_what_a_chip_cannot_do_is_reported(folder, ray, monkeypatch):
     def refuse(*arguments, **options):
         raise MhoError("no", expected="yes")
 
