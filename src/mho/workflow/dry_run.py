@@ -13,10 +13,9 @@ from mho.workflow.config import RunConfig
 from mho.workflow.material import Material
 from mho.workflow.mix_config import MixConfig, load_runs
 from mho.workflow.network_stages import NETWORK_FILE
-from mho.workflow.run import Chain, check_search, estimate_work, load_material, prepare, run_stages
+from mho.workflow.run import SEARCH_STAGES, Chain, check_search, estimate_work, load_material, prepare, run_stages
 from mho.workflow.run_directory import RunDirectory, StageResult, hash_json
 from mho.workflow.search_execution import SearchExecution
-from mho.workflow.search_run import STAGES as SEARCH_STAGES
 from mho.workflow.search_run import make_stage, stage_name
 from mho.workflow.stage import Stage, stage_key
 
@@ -161,13 +160,10 @@ def _check(
         assert finder.network is not None, "the network is the first stage"
         seconds = _measure(finder.network.folder / NETWORK_FILE, config, material)
         figures = finder.network.figures
-    work = estimate_work(config, material)
     steps = []
-    for name in work:
-        if only is not None and name not in only:
-            continue
+    for name, work in estimate_work(config, material, only).items():
         is_finished = (names or {}).get(name, name) in finder.finished
-        steps.append(Step(name, 0.0 if is_finished else work[name] * seconds, is_finished))
+        steps.append(Step(name, 0.0 if is_finished else work * seconds, is_finished))
     return DryRun(_describe(config, material, figures, directory, bool(finder.finished)), tuple(steps), BASIS)
 
 

@@ -18,7 +18,7 @@ from mho.workflow.mix_config import MixConfig, load_runs
 from mho.workflow.network_stages import FLOAT_FILE
 from mho.workflow.policy_stages import SEARCH_FILE
 from mho.workflow.progress import ProgressFactory, RunProgress
-from mho.workflow.run import EVALUATIONS, estimate_work, load_material, prepare
+from mho.workflow.run import EVALUATIONS, PREPARATION, estimate_work, load_material, prepare
 from mho.workflow.run_directory import open_run_directory
 from mho.workflow.search_execution import SearchExecution
 from mho.workflow.search_stage import make_options, make_space
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from mho.bit_search.mix import MixedNetwork, MixPart
     from mho.bit_search.runner import SearchResult
     from mho.workflow.config import RunConfig
-
-STAGES = ("network", "float", "calibration", "shared")
 
 
 @dataclass(frozen=True)
@@ -151,8 +149,7 @@ def _prepare(
 
     material = load_material(run)
     opened = stack.enter_context(open_run_directory(run.directory, fresh=False))
-    work = estimate_work(run, material)
-    progress = make_progress({name: work[name] for name in STAGES if name in work}) if make_progress else RunProgress()
+    progress = make_progress(estimate_work(run, material, PREPARATION)) if make_progress else RunProgress()
     _, prepared = prepare(run, material, StageRunner(opened, progress, material.computing).get)
     space = make_space(prepared.float_network.folder / FLOAT_FILE, run.search, material)
     evaluator, notes = prepared.make_evaluator(run.evaluation, run.search.budget, run.run.seed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -42,6 +42,12 @@ from mho.workflow.stage import Stage, StageRunner
 RESULT_FILE, PAGE_FILE, CONFIG_FILE = "result.json", "report.html", "config.json"
 EVALUATIONS = "evaluations"
 """Folder of evaluation logs, one a problem."""
+
+PREPARATION = ("network", "float", "calibration", "shared")
+"""Stages that every search starts from; the last where candidates start from one training."""
+
+SEARCH_STAGES = (*PREPARATION, "search")
+"""Stages of a search alone."""
 
 QAT_WORK, SIMULATION_WORK = 1.9, 2.0
 """What an image costs in quantization-aware training and in the executor, in images of float training."""
@@ -167,8 +173,14 @@ def load_material(config: RunConfig) -> Material:
     )
 
 
-def estimate_work(config: RunConfig, material: Material) -> dict[str, float]:
-    """Estimate the work of each stage before any of it is done, in samples trained on in float."""
+def estimate_work(config: RunConfig, material: Material, stages: Sequence[str] | None = None) -> dict[str, float]:
+    """Estimate the work of each stage before any of it is done, in samples trained on in float.
+
+    Args:
+        config: what to do.
+        material: data and hardware.
+        stages: names of those that matter; None: all of a run. Stages that the configuration lacks are left out.
+    """
     candidate = config.evaluation.training
     measured = (len(material.dataset.calibration) + len(material.dataset.validation)) / 3
     chips = material.chips
@@ -180,7 +192,7 @@ def estimate_work(config: RunConfig, material: Material) -> dict[str, float]:
     images = config.simulation.executor_images
     tested = len(material.dataset.test) if images == "all" else images
     on_chips = 0 if chips is None else chips.count * min(tested, count_samples(config.simulation, chips, 0))
-    return {
+    work = {
         "network": 500.0,
         "float": 0.0 if config.float_training is None else training_work(config.float_training, material),
         "calibration": 1000.0,
@@ -191,6 +203,7 @@ def estimate_work(config: RunConfig, material: Material) -> dict[str, float]:
         "program": 1000.0,
         "simulation": 2 * (SIMULATION_WORK * tested + ARRAY_WORK * on_chips / 3),
     }
+    return work if stages is None else {name: work[name] for name in stages if name in work}
 
 
 class GetsStages(Protocol):

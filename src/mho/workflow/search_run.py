@@ -19,7 +19,7 @@ from mho.workflow.config import RunConfig
 from mho.workflow.policy_stages import SEARCH_FILE
 from mho.workflow.prepared import Prepared
 from mho.workflow.progress import ProgressFactory, RunProgress
-from mho.workflow.run import EVALUATIONS, check_search, estimate_work, load_material, prepare
+from mho.workflow.run import EVALUATIONS, SEARCH_STAGES, check_search, estimate_work, load_material, prepare
 from mho.workflow.run_directory import open_run_directory
 from mho.workflow.search_execution import SearchExecution
 from mho.workflow.search_results import explain_search, read_records, read_task
@@ -27,8 +27,6 @@ from mho.workflow.search_settings import SearchSettings
 from mho.workflow.search_stage import Search
 from mho.workflow.search_start import AGENT_FILE
 from mho.workflow.stage import StageRunner
-
-STAGES = ("network", "float", "calibration", "shared", "search")
 
 
 @dataclass(frozen=True)
@@ -124,9 +122,8 @@ def search_alone(
     use_threads(config.run.threads)
     material = load_material(config)
     with open_run_directory(config.directory, fresh=False) as opened:
-        work = estimate_work(config, material)
-        known = {name: work[name] for name in STAGES if name in work}
-        progress = make_progress(known) if make_progress else RunProgress()
+        work = estimate_work(config, material, SEARCH_STAGES)
+        progress = make_progress(work) if make_progress else RunProgress()
         runner = StageRunner(opened, progress, material.computing)
         _, prepared = prepare(config, material, runner.get)
         stage = make_stage(prepared, config, opened.path, execution)
