@@ -78,11 +78,6 @@ def format_percent(share: float, digits: int = 2) -> str:
     return f"{100 * share:.{digits}f}{NARROW_SPACE}%"
 
 
-def format_points(points: float) -> str:
-    """Return a difference of accuracies as ``0.20 points``."""
-    return f"{points:.2f} points"
-
-
 def format_count(number: int) -> str:
     """Return a whole number with commas between groups of three digits: ``16,128``."""
     return f"{number:,}"
@@ -113,6 +108,12 @@ def format_seconds(seconds: float) -> str:
 def plural(number: int, noun: str, many: str = "") -> str:
     """Return a number and its noun, which takes an s or becomes `many`: ``1 crossbar``, ``1,024 crossbars``."""
     return f"{number:,} {noun if number == 1 else many or noun + 's'}"
+
+
+def join_first(texts: Sequence[str], most: int = 8) -> str:
+    """Return the first of several texts, and how many more there are: ``a, b, and 3 more``."""
+    more = f", and {len(texts) - most:,} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + more
 
 
 def _with_unit(value: float, units: Sequence[tuple[float, str, float]], page: bool) -> str:

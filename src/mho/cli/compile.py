@@ -28,7 +28,7 @@ from mho.cli.help import one_of
 from mho.cli.outputs import check_outputs, print_done
 from mho.cost_model.layer_tables import network_policy
 from mho.errors import MappingError, PolicyError
-from mho.formats import format_time, plural
+from mho.formats import format_time, join_first, plural
 from mho.input_files import hash_file
 from mho.mapping.layer_mapping import DEFAULT_MODEL
 from mho.network.graph import Network
@@ -52,9 +52,6 @@ AdcPolicyOption = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Bits with which sums of layers are converted; other widths: the model's."),
 ]
-
-_FEW_LAYERS = 8
-"""That a line names."""
 
 
 def compile_model(
@@ -171,9 +168,8 @@ def _tell_above(above: dict[str, float]) -> str:
     """Return a line with the layers whose mapping does not keep the bound on errors; nothing where all do."""
     if not above:
         return ""
-    listed = [f"{name} {error:.3f}" for name, error in list(above.items())[:_FEW_LAYERS]]
-    more = f" and {len(above) - len(listed)} more" if len(above) > len(listed) else ""
-    return f"\nabove the mapping's bound on errors (mho map shows why): {', '.join(listed)}{more}"
+    listed = join_first([f"{name} {error:.3f}" for name, error in above.items()])
+    return f"\nabove the mapping's bound on errors (mho map shows why): {listed}"
 
 
 def _tell(figures: dict[str, Any]) -> str:

@@ -79,11 +79,6 @@ class DeviceConstant:
     cols: int
     content: bytes
 
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of one row of cells."""
-        return -(-self.cols * self.element.bits // 8)
-
 
 def encode_numbers(array: NDArray[Any]) -> DeviceConstant:
     """Encode float32, whole numbers or truth values."""

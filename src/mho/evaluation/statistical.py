@@ -56,11 +56,6 @@ def why_unsupported(hardware: Accelerator) -> str | None:
     return None
 
 
-def supports(hardware: Accelerator) -> bool:
-    """Tell whether the statistical model has all that is not ideal about hardware."""
-    return why_unsupported(hardware) is None
-
-
 class StatisticalEvaluator:
     """Estimates the mean accuracy of networks over chips; a `mho.evaluation.networks.NetworkEvaluator`.
 
@@ -72,7 +67,7 @@ class StatisticalEvaluator:
         seed: of the run.
 
     Raises:
-        UnsupportedOperationError: the model leaves out something that the hardware has (`supports`).
+        UnsupportedOperationError: the model leaves out something that the hardware has (`why_unsupported`).
         ConfigError: conditions do not fit the hardware.
     """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mho.bit_search.methods import GIVEN
-from mho.formats import NO_WRITES, TIMES, format_cost, format_time, plural
+from mho.formats import NO_WRITES, TIMES, format_cost, format_time, join_first, plural
 from mho.report.columns import Column, print_columns
 from mho.report.result import RunResult
 from mho.report.result_chips import ErrorSources
@@ -164,19 +164,15 @@ def tell_chips(result: RunResult) -> list[str]:
     return lines
 
 
-_FEW_LAYERS = 8
-
-
 def describe_above_bound(result: RunResult) -> str:
     """Return which layers do not keep the bound on errors under the found policy; nothing where all do."""
     above = [layer for layer in result.layers if layer.found.is_above_bound]
     if not above:
         return ""
-    listed = [f"{layer.name} {layer.found.error:.3f}" for layer in above[:_FEW_LAYERS]]
-    more = f", and {len(above) - len(listed)} more" if len(above) > len(listed) else ""
+    listed = join_first([f"{layer.name} {layer.found.error:.3f}" for layer in above])
     return (
         f"above the mapping's bound on errors (max_error {above[0].found.max_error:g}), where keeping it is not "
-        f"possible: {', '.join(listed)}{more}"
+        f"possible: {listed}"
     )
 
 

@@ -96,7 +96,7 @@ class _TurnRun:
         self._machine, self._program = machine, machine.program
         work = derive_turn_work(self._program)
         self._timing = time_turns(work.tiles, work.plan, work.turns)
-        self._first_row, self._rotating, self._batch = work.turns.crossbars[0], work.plan.rotating, work.tiles.batch
+        self._rotating, self._batch = work.plan.rotating, work.tiles.batch
         self._tiles = list_turn_tiles(self._program)
         self._parts = self._split_samples()
         self._held: dict[int, _Held] = {}

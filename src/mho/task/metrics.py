@@ -55,11 +55,6 @@ class Metric:
         """Unit of differences as shown: "points" of percent."""
         return "points" if self.unit == "%" else self.unit
 
-    @property
-    def axis_title(self) -> str:
-        """Name and unit for an axis."""
-        return f"{self.words}, {self.unit}" if self.unit else self.words
-
     def shown(self, quality: float) -> float:
         """Return the value of a quality in the metric's unit."""
         return quality * self.scale if self.is_more_better else -quality * self.scale

@@ -14,7 +14,7 @@ from mho.data.loading import load_dataset
 from mho.data.spec import DataSpec
 from mho.evaluation.chips import SampledChips
 from mho.evaluation.networks import ChipEvaluator
-from mho.evaluation.statistical import StatisticalEvaluator, supports
+from mho.evaluation.statistical import StatisticalEvaluator, why_unsupported
 from mho.mapping.layer_mapping import MappingModel
 from mho.policy import BitWidths, Policy
 from mho.quantization import statistical_layers
@@ -129,9 +129,9 @@ def test_layers_are_as_they_were_afterwards(trainable, dataset):
 @pytest.mark.parametrize("values", [{"placement": "fault-aware"}, {"fault_compensation": "digits"}])
 def test_what_depends_on_the_faults_of_each_chip_is_refused(dataset, values):
     hardware = with_array(STUCK, **values)
-    assert supports(STUCK)
-    assert supports(with_array(hardware, stuck_on_rate=0))
-    assert not supports(hardware)
+    assert why_unsupported(STUCK) is None
+    assert why_unsupported(with_array(hardware, stuck_on_rate=0)) is None
+    assert why_unsupported(hardware) is not None
     with pytest.raises(mho.MhoError, match="stuck cells of each chip") as found:
         model(hardware, dataset)
     assert "sampled chips" in str(found.value)
