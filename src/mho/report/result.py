@@ -8,8 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import model_validator
-
 from mho.errors import MhoError
 from mho.frozen_model import FrozenModel
 from mho.input_files import read_json
@@ -33,7 +31,7 @@ from mho.report.result_figures import (
     ZeroSliceFigures,
 )
 from mho.report.result_networks import ClassErrors, CostSplit, DeployedSize, Sensitivities
-from mho.report.result_search import OperandWorth, SearchFigures, SearchSummary, rename_key
+from mho.report.result_search import OperandWorth, SearchFigures, SearchSummary
 from mho.report.result_task import TaskFigures
 from mho.report.schedule_document import AreaFigures
 from mho.settings import parse_settings
@@ -144,12 +142,6 @@ class RunResult(FrozenModel):
     def task(self) -> TaskFigures:
         """What networks were judged by."""
         return self.search.task
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_old_name(cls, content: Any) -> Any:
-        """Results that predate other tasks have the drop by the name of its unit, points."""
-        return rename_key(content, "drop_points", "drop")
 
     def candidate(self, name: str) -> Candidate:
         """Return the candidate of that name. Raises `MhoError` for an unknown one."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from mho.bit_search.verdicts import Verdict
 from mho.cost_model.document import leave_out_adc_bits
@@ -17,13 +17,6 @@ from mho.frozen_model import FrozenModel
 from mho.policy import write_widths
 from mho.report.result_figures import Count, Duration, Quality
 from mho.report.result_task import TaskFigures
-
-
-def rename_key(content: Any, old: str, new: str) -> Any:
-    """Return a table with another name for a key that it has by its old one."""
-    if isinstance(content, dict) and old in content and new not in content:
-        return {new if key == old else key: value for key, value in content.items()}
-    return content
 
 
 class EvaluationFigures(FrozenModel):
@@ -116,12 +109,6 @@ class SearchFigures(FrozenModel):
     """Indices of the policies that were trained fully, in that order."""
     evaluations: tuple[EvaluationFigures, ...]
     """Every policy tried, the reference first."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_old_name(cls, content: Any) -> Any:
-        """Results that predate other tasks have the allowed drop by the name of its unit, points."""
-        return rename_key(content, "allowed_drop_points", "allowed_drop")
 
     @property
     def spent(self) -> str:

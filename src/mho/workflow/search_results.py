@@ -46,7 +46,7 @@ def read_goal(content: Mapping[str, Any], reference: EvaluationRecord) -> Goal:
     assert reference.score is not None, "a search without its reference ends with an error"
     return Goal(
         content["reference_accuracy"],
-        _allowed_drop(content) or 0.0,
+        content["allowed_drop"] or 0.0,
         reference.cost,
         reference.score,
         Objective(content["objective"]),
@@ -59,12 +59,6 @@ def read_goal(content: Mapping[str, Any], reference: EvaluationRecord) -> Goal:
 def read_task(content: Mapping[str, Any]) -> Task:
     """Return what a search's accuracies are: of classification where its file says nothing."""
     return Task.from_json(content["task"], where=SEARCH_FILE) if "task" in content else CLASSIFICATION
-
-
-def _allowed_drop(content: Mapping[str, Any]) -> float | None:
-    """Return what might be lost; files that predate other tasks tell it in points by name."""
-    drop: float | None = content["allowed_drop" if "allowed_drop" in content else "allowed_drop_points"]
-    return drop
 
 
 def explain_search(space: SearchSpace, content: Mapping[str, Any], where: str, *, place: int, seed: int) -> Explanation:
@@ -102,7 +96,7 @@ def collect_search(stage: StageResult, found: Mapping[str, Any], budget: int) ->
         fidelity=stage.figures["fidelity"],
         budget=budget,
         space=stage.figures["space"],
-        allowed_drop=_allowed_drop(content),
+        allowed_drop=content["allowed_drop"],
         target_accuracy=stage.figures["target_accuracy"],
         smoothed_target=told.target,
         cost_budget=stage.figures["cost_budget"],
