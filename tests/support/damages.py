@@ -7,13 +7,25 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
+from hand_made import HAND_MADE
 from small_programs import change_constant, change_instructions
 
+from mho.errors import ProgramError
 from mho.program.geometry import AccumulatorLayout
 from mho.program.instructions import Affine, Dequantize, Instruction, Layer, LoadInput, Loop, QuantizeInput, SumInputs
 from mho.program.program import Buffer, BufferKind, Program
+from mho.program.verify import verify_program
 
 Damage = Callable[[Program], Program]
+
+
+def check_found(name: str, change: Damage, message: str) -> None:
+    """Check that a sound program written by hand is refused in these words once it is damaged."""
+    made = HAND_MADE[name]().program
+    verify_program(made)
+    with pytest.raises(ProgramError, match=message):
+        verify_program(change(made))
 
 
 def instruction(kind: type, change: Callable[[Any], Instruction | None], only: int | None = 0) -> Damage:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,7 +14,7 @@ from mho.cli.progress_lines import chip_progress
 from mho.errors import ConfigError, DataError
 from mho.hardware.chip import DigitalArithmetic
 from mho.network.loading import check_file_is_there, load_file
-from mho.policy import UNIFORM_REFERENCE, BitWidths, Policy
+from mho.policy import UNIFORM_REFERENCE, BitWidths
 from mho.quantization.effort import EFFORTS, parse_effort
 
 
@@ -66,18 +66,9 @@ def quantize(
     how = parse_effort(effort)
     check_file_is_there(model, "torch.onnx.export(dynamo=True) writes a float model, with trained weights, as ONNX")
     check_outputs({"--output": output}, (model, activation_samples, policy))
-    from mho.array_files import read_arrays
-
-    widths = BitWidths.parse(bits) if bits is not None else UNIFORM_REFERENCE
-    given = Policy.load(policy) if policy is not None else None
-    arrays = read_arrays(activation_samples)
+    widths = policy or (UNIFORM_REFERENCE if bits is None else BitWidths.parse(bits))
     network = load_file(model)
-    if len(arrays) != 1 and len(network.inputs) == 1:
-        raise DataError(
-            f"{len(arrays)} arrays: {', '.join(arrays)}", where=str(activation_samples), expected="one array"
-        )
-    samples = len(next(iter(arrays.values())))
-    inputs = arrays if len(network.inputs) > 1 else next(iter(arrays.values()))
+    inputs, samples = _read_samples(activation_samples, network)
     if any(node.quantization is not None for node in network.mvm_nodes):
         if not is_integer or policy is not None or bits is not None:
             raise ConfigError(
@@ -86,9 +77,7 @@ def quantize(
             )  # fmt: skip
         quantized = network
     else:
-        chosen = given or Policy.uniform(network.layer_names, widths)
-        chosen.check_against(network.layer_names, where=str(policy))
-        quantized = mho.quantize(network, chosen, inputs, effort=how, on_progress=chip_progress())
+        quantized = mho.quantize(network, widths, inputs, effort=how, on_progress=chip_progress())
     if is_integer:
         quantized = mho.quantize_digital(quantized, inputs, bits=digital_bits or 16)
     mho.save(quantized, output)
@@ -97,3 +86,14 @@ def quantize(
         {"output": str(output), "layers": len(network.layer_names), "samples": samples, "effort": effort},
         as_json=as_json,
     )
+
+
+def _read_samples(file: Path, network: mho.Network) -> tuple[Any, int]:
+    """Return samples as a network of one input or of several takes them, and how many there are. Raises `MhoError`."""
+    from mho.array_files import read_arrays
+
+    arrays = read_arrays(file)
+    if len(arrays) != 1 and len(network.inputs) == 1:
+        raise DataError(f"{len(arrays)} arrays: {', '.join(arrays)}", where=str(file), expected="one array")
+    first = next(iter(arrays.values()))
+    return (arrays if len(network.inputs) > 1 else first), len(first)

@@ -20,7 +20,7 @@ from mho.network.graph import Attribute
 from mho.network.onnx_file import integer_bounds, tensor_to_array
 from mho.network.onnx_folding import SIZED, clip_integers, fold, is_foldable
 from mho.network.onnx_inputs import InputShapes, input_shape, shapes_by_name
-from mho.network.onnx_nodes import read_node, read_text
+from mho.network.onnx_nodes import is_known_domain, read_node, read_text
 from mho.network.onnx_values import (
     FLOAT_TYPES,
     LARGEST_WHOLE,
@@ -50,16 +50,6 @@ Converter = Callable[["GraphReader", OnnxNode], None]
 
 REAL, NUMBERS, ANY = "real", "numbers", "any"
 """What a converter takes: real numbers in float32; these and whole ones; float64 too, where nothing is computed."""
-
-_MICROSOFT = frozenset(
-    f"{before}{name}"
-    for before, names in (
-        ("", "QuantizeLinear DequantizeLinear QGemm DynamicQuantizeLSTM"),
-        ("QLinear", "Add Mul Sigmoid LeakyRelu Softmax GlobalAveragePool AveragePool Concat"),
-    )
-    for name in names.split()
-)
-"""Operations of ONNX Runtime's own domain that are read: its quantizer writes them."""
 
 _MAX_NUMBERS = 1 << 12
 """Of a list of axes, sizes or positions that a node is given as an operand."""
@@ -95,7 +85,7 @@ class GraphReader:
         for ir_node in self.model.graph:
             node = read_node(ir_node, self.opset, self.where, self._constant)
             try:
-                if node.domain and not (node.domain == "com.microsoft" and node.op_type in _MICROSOFT):
+                if not is_known_domain(node):
                     raise Unsupported("not an operation of ONNX itself")
                 node.check_form()
                 self.convert(node)

@@ -15,6 +15,21 @@ if TYPE_CHECKING:
 WEIGHT_BITS_KEY = "mho.weight_bits"
 """Metadata of a node by which mho recognizes a ternary layer whose weights happen to be all -1 or +1."""
 
+_MICROSOFT = frozenset(
+    f"{before}{name}"
+    for before, names in (
+        ("", "QuantizeLinear DequantizeLinear QGemm DynamicQuantizeLSTM"),
+        ("QLinear", "Add Mul Sigmoid LeakyRelu Softmax GlobalAveragePool AveragePool Concat"),
+    )
+    for name in names.split()
+)
+"""Operations of ONNX Runtime's own domain that are read: its quantizer writes them."""
+
+
+def is_known_domain(node: OnnxNode) -> bool:
+    """Return whether a node is of ONNX itself, or of what is read of ONNX Runtime's own domain."""
+    return not node.domain or (node.domain == "com.microsoft" and node.op_type in _MICROSOFT)
+
 
 def read_node(node: onnx_ir.Node, opset: int, where: str, hold: Callable[[Any, str], Constant]) -> OnnxNode:
     """Return a node as plain Python.

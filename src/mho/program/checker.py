@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from mho.arithmetic.limits import LARGEST_INTEGER
 from mho.errors import ProgramError
 from mho.program.instructions import Affine, Span
 from mho.program.program import Buffer, BufferKind, Program
@@ -86,6 +87,18 @@ class Checker:
         if int(array.min()) < -most or int(array.max()) > most:
             self.fail(f"{name!r} holds {int(array.min())}..{int(array.max())}", f"within +-{most}")
         return array
+
+    def check_integers(self, *integers: int) -> None:
+        """Check integers that codes are made of: so small that float32 and int64 hold what engines make of them."""
+        if max(map(abs, integers)) > LARGEST_INTEGER:
+            self.fail(f"integers {', '.join(map(str, integers))}", f"within +-{LARGEST_INTEGER}")
+
+    def make(self, name: str) -> None:
+        """Note that a tensor is made, which may happen once."""
+        self.tensor(name, is_read=False)
+        if name in self.made:
+            self.fail(f"{name!r} is made twice")
+        self.made.add(name)
 
     def part(self, name: str, span: Span) -> Any:
         """Return a range of a constant with one axis."""

@@ -145,7 +145,7 @@ def _digital(checker: Checker, item: Digital) -> None:
                 checker.fail(f"{name!r} is of type {constant.dtype}", "float32")
         else:
             shapes.append(checker.tensor(name, is_read=True).shape)
-    _make(checker, item.output)
+    checker.make(item.output)
     if item.op not in OPERATIONS or OPERATIONS[item.op].is_mvm:
         checker.fail(f"there is no digital operation {item.op!r}")
     try:
@@ -169,13 +169,6 @@ def _tuple(value: Any) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
-def _make(checker: Checker, name: str) -> None:
-    checker.tensor(name, is_read=False)
-    if name in checker.made:
-        checker.fail(f"{name!r} is made twice")
-    checker.made.add(name)
-
-
 def _quantize_input(checker: Checker, item: QuantizeInput) -> None:
     source = checker.tensor(item.source, is_read=True)
     if source.kind is BufferKind.INTEGERS and item.scale != 1:
@@ -190,14 +183,8 @@ def _quantize_input(checker: Checker, item: QuantizeInput) -> None:
         checker.fail("an impossible grid", "a positive float32 scale and qmin < qmax")
     if item.binary and (item.qmin, item.qmax) != (-1, 1):
         checker.fail(f"a binary grid of {item.qmin}..{item.qmax}", "-1..1")
-    _check_integers(checker, item.qmin, item.qmax, item.zero_point, item.offset)
+    checker.check_integers(item.qmin, item.qmax, item.zero_point, item.offset)
     checker.made.add(item.target)
-
-
-def _check_integers(checker: Checker, *integers: int) -> None:
-    """Integers that codes are made of are so small that float32 and int64 hold what engines make of them."""
-    if max(map(abs, integers)) > LARGEST_INTEGER:
-        checker.fail(f"integers {', '.join(map(str, integers))}", f"within +-{LARGEST_INTEGER}")
 
 
 def _clear(checker: Checker, item: ClearAccumulators) -> None:
@@ -280,7 +267,7 @@ def _write_dynamic_tile(checker: Checker, item: WriteDynamicTile) -> None:
         checker.fail("impossible shifts of a stored operand")
     if item.cell_bits != checker.program.accelerator.crossbar.cell_bits:
         checker.fail("impossible cell bits of a stored operand")
-    _check_integers(checker, item.addend)
+    checker.check_integers(item.addend)
     _write(checker, item)
 
 
@@ -381,12 +368,12 @@ def _last_step(checker: Checker, item: LastStep, scaling: tuple[str, str]) -> No
     checker.small(item.correction, 2, _LARGEST_CORRECTION)
     if item.sum_factors:
         checker.small(item.sum_factors, 2, LARGEST_INTEGER)
-    _check_integers(checker, item.stored_factor)
+    checker.check_integers(item.stored_factor)
     if item.stored_sums:
         stored = checker.buffer(item.stored_sums, BufferKind.ACCUMULATORS, is_read=True)
         if stored.shape != (layout.groups * layout.channels,):
             checker.fail(f"{stored.shape} sums of stored vectors", f"{layout.groups * layout.channels}")
-    _make(checker, item.target)
+    checker.make(item.target)
 
 
 _CHECKS: Mapping[type, Callable[[Checker, Any], None]] = {

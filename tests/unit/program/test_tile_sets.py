@@ -9,12 +9,13 @@ from damages import (
     both,
     buffer,
     cell,
+    check_found,
     constant,
     instruction,
     margins,
     strided,
 )
-from hand_made import HAND_MADE, Bench, make_program
+from hand_made import Bench, make_program
 
 from mho.errors import ProgramError
 from mho.program.geometry import ConvGeometry
@@ -182,11 +183,7 @@ DAMAGE = {
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_what_is_not_the_product_is_found(damage):
-    name, change, message = DAMAGE[damage]
-    made = HAND_MADE[name]().program
-    verify_program(made)
-    with pytest.raises(ProgramError, match=message):
-        verify_program(change(made))
+    check_found(*DAMAGE[damage])
 
 
 @pytest.mark.parametrize("first", [0, 1])

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -388,17 +386,3 @@ def test_a_fresh_start_that_is_killed_leaves_a_folder_that_the_next_one_takes(fi
         with pytest.raises(KeyboardInterrupt):
             run(fresh=True)
     assert run().evaluated == 0, "the log is removed last"
-
-
-def test_two_studies_do_not_use_one_folder(finished):
-    code = (
-        "import fcntl, sys, time\nfile = open('out/lock', 'a+')\nfcntl.lockf(file, fcntl.LOCK_EX)\n"
-        "print('held', flush=True)\ntime.sleep(60)"
-    )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as other:
-        try:
-            assert other.stdout.readline() == b"held\n"
-            with pytest.raises(MhoError, match="is using this folder"):
-                run()
-        finally:
-            other.kill()
