@@ -18,11 +18,11 @@ from mho.cost_model.energy import energy_layer, price_leakage
 from mho.cost_model.latency import LayerCost, cost_layer
 from mho.cost_model.shared_writes import find_runs
 from mho.errors import ConfigError
-from mho.hardware.mapping_rules import DigitalLayers
 from mho.hardware.spec import Accelerator
-from mho.mapping.digital_layers import check_pins, rules_of
+from mho.mapping.digital_layers import check_pins
+from mho.mapping.layer_cache import LayerCache
 from mho.mapping.layer_mapping import MappingModel
-from mho.mapping.network_mapping import KnownChoices, MappedLayer, map_alone
+from mho.mapping.network_mapping import MappedLayer, cache_choices, map_alone
 from mho.mapping.stacks import Axis, StackSlot, StackSpace, StackTimes, choose_stacks
 from mho.network.graph import Network
 from mho.network.layers import MvmLayer, derive_layer_table
@@ -165,7 +165,7 @@ class CrossbarCosts(PolicyCosts):
         self._shares_writes = accelerator.mapping.allowed.shared_writes and model is not MappingModel.PAPER
         self._alone: dict[tuple[int, BitWidths], _Alone] = {}
         self._stacked: dict[tuple[int, BitWidths, Axis, int, bool], _Share] = {}
-        self._choices: KnownChoices = {}
+        self._choices = cache_choices(accelerator)
 
     def cost_of(self, policy: Policy) -> int:
         """Return the cost of a policy in the objective's unit."""
@@ -244,12 +244,8 @@ class CrossbarCounts(PolicyCosts):
 
     def __init__(self, network: Network, accelerator: Accelerator, model: MappingModel) -> None:
         self._accelerator, self._model = accelerator, model
-        self._layers = {
-            layer.name: (layer.without_name(), rules_of(accelerator, layer.name))
-            for layer in derive_layer_table(network)
-        }
-        self._alike: dict[tuple[MvmLayer, DigitalLayers, BitWidths], int] = {}
-        self._known: dict[tuple[str, BitWidths], int] = {}
+        self._layers = {layer.name: layer for layer in derive_layer_table(network)}
+        self._known = LayerCache(accelerator, self._count_alike)
 
     def cost_of(self, policy: Policy) -> int:
         """Return the crossbars of all layers."""
@@ -265,14 +261,11 @@ class CrossbarCounts(PolicyCosts):
         return self._count(name, wide) <= self._count(name, narrow)
 
     def _count(self, name: str, bits: BitWidths) -> int:
-        if (name, bits) not in self._known:
-            layer, hardware = self._layers[name]
-            key = layer, hardware.mapping.digital_layers, bits
-            if key not in self._alike:
-                fewest = list_chip_options(layer, bits, hardware, self._model)[0]
-                self._alike[key] = CopyCost.of(fewest, self._accelerator).crossbars
-            self._known[name, bits] = self._alike[key]
-        return self._known[name, bits]
+        return self._known.get(self._layers[name], bits)
+
+    def _count_alike(self, layer: MvmLayer, hardware: Accelerator, bits: BitWidths) -> int:
+        fewest = list_chip_options(layer, bits, hardware, self._model)[0]
+        return CopyCost.of(fewest, self._accelerator).crossbars
 
 
 def _join_energy(

@@ -19,7 +19,7 @@ from mho.hardware.spec import Accelerator
 from mho.mapping.adc_resolution import layer_hardware
 from mho.mapping.event_counts import UnitTimes
 from mho.mapping.layer_mapping import DEFAULT_MODEL, LayerMapping, MappingModel
-from mho.mapping.network_mapping import KnownChoices, NetworkMapping, map_network
+from mho.mapping.network_mapping import NetworkMapping, map_network
 from mho.network.graph import Network
 from mho.network.layers import MvmLayer, derive_layer_table
 from mho.policy import Policy
@@ -118,7 +118,6 @@ def cost_network(
     *,
     model: MappingModel = DEFAULT_MODEL,
     batch: int = 1,
-    choices: KnownChoices | None = None,
 ) -> NetworkCost:
     """Predict the time of a batch of samples.
 
@@ -128,7 +127,6 @@ def cost_network(
         accelerator: one crossbar, used again for every tile.
         model: how layers are mapped.
         batch: samples that share the writes of weights, at least 1.
-        choices: of mappings, to use again, see `mho.mapping.network_mapping.map_network`.
 
     Raises:
         PolicyError: the policy names an unknown layer or lacks one.
@@ -139,7 +137,7 @@ def cost_network(
         raise MappingError("the network has no MVM layer", expected="at least one Conv, Gemm or MatMul")
     if batch < 1:
         raise MappingError(f"batch is {batch}", expected="at least 1")
-    mapped = map_network(layers, policy, accelerator, model, batch=batch, choices=choices)
+    mapped = map_network(layers, policy, accelerator, model, batch=batch)
     costs = tuple(
         cost_layer(mapping, accelerator, batch=batch, joins_write=mapped.joins(number))
         for number, mapping in enumerate(mapped.layers)

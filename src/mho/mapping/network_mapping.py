@@ -7,17 +7,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from mho.errors import MappingError
-from mho.hardware.mapping_rules import DigitalLayers
 from mho.hardware.spec import Accelerator
 from mho.mapping.adc_resolution import layer_hardware
 from mho.mapping.best_mapping import make_choice
 from mho.mapping.digital_layers import check_pins, rules_of
+from mho.mapping.layer_cache import LayerCache
 from mho.mapping.layer_mapping import LayerMapping, MappingModel
 from mho.mapping.mapping_choice import MappingChoice
 from mho.mapping.paper_mapping import plan_allowed
 from mho.mapping.stacks import Axis, StackSlot, StackSpace, StackTimes, choose_stacks
 from mho.network.layers import MvmLayer
-from mho.policy import BitWidths, Policy
+from mho.policy import MAX_BITS, BitWidths, Policy
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,6 @@ class NetworkMapping:
         return tuple(other for other in later if self.placements[other].writer == number)
 
 
-KnownChoices = dict[tuple[MvmLayer, int, int | None, DigitalLayers], MappingChoice]
-"""Choices of layers without names at bits of weights and of ADCs and under a rule of the digital unit, of one
-accelerator and batch."""
-
-
 def map_network(
     layers: Iterable[MvmLayer],
     policy: Policy,
@@ -84,7 +79,6 @@ def map_network(
     model: MappingModel,
     *,
     batch: int = 1,
-    choices: KnownChoices | None = None,
 ) -> NetworkMapping:
     """Map every layer with the widths that `policy` gives it by name.
 
@@ -94,7 +88,6 @@ def map_network(
         accelerator: what they run on.
         model: which mapping is meant; the paper's shares no writes.
         batch: samples that share the writes of weights.
-        choices: of the same accelerator and batch, to use again; new ones are added.
 
     Raises:
         PolicyError: the policy names an unknown layer or lacks one.
@@ -103,7 +96,7 @@ def map_network(
     layers = tuple(layers)
     policy.check_against(layer.name for layer in layers)
     widths = [policy[layer.name] for layer in layers]
-    return map_layers(layers, widths, accelerator, model, batch=batch, choices=choices)
+    return map_layers(layers, widths, accelerator, model, batch=batch)
 
 
 def map_layers(
@@ -114,19 +107,24 @@ def map_layers(
     *,
     batch: int = 1,
     given: Mapping[str, LayerMapping] | None = None,
-    choices: KnownChoices | None = None,
 ) -> NetworkMapping:
     """Map layers with their widths, in execution order.
 
     Args:
-        layers, widths, accelerator, model, batch, choices: see `map_network`.
+        layers, widths, accelerator, model, batch: see `map_network`.
         given: mappings, by the name of their layer, to use instead; these layers are written by themselves.
 
     Raises:
         MappingError: a layer cannot be mapped; says which.
     """
     check_pins((layer.name for layer in layers), accelerator)
-    mapped = _map_each(layers, widths, accelerator, model, batch, given or {}, {} if choices is None else choices)
+    choices, given = cache_choices(accelerator, batch), given or {}
+    mapped = [
+        MappedLayer(given[layer.name], None)
+        if layer.name in given
+        else map_alone(layer, bits, accelerator, model, choices)
+        for layer, bits in zip(layers, widths, strict=True)
+    ]
     own = [Placement(number) for number in range(len(layers))]
     if model is MappingModel.PAPER or not accelerator.mapping.allowed.shared_writes or len(layers) < 2:
         return NetworkMapping(tuple(one.mapping for one in mapped), tuple(own))
@@ -165,23 +163,12 @@ class MappedLayer:
         return replace(mapping, layer=self.mapping.layer)
 
 
-def _map_each(
-    layers: Sequence[MvmLayer],
-    widths: Sequence[BitWidths],
-    accelerator: Accelerator,
-    model: MappingModel,
-    batch: int,
-    given: Mapping[str, LayerMapping],
-    choices: KnownChoices,
-) -> list[MappedLayer]:
-    """Map every layer by itself; equal layers at equal widths of weights are searched once."""
-    mapped = []
-    for layer, bits in zip(layers, widths, strict=True):
-        if layer.name in given:
-            mapped.append(MappedLayer(given[layer.name], None))
-        else:
-            mapped.append(map_alone(layer, bits, accelerator, model, choices, batch=batch))
-    return mapped
+def cache_choices(accelerator: Accelerator, batch: int = 1) -> LayerCache[MappingChoice]:
+    """Return what keeps choices of layers by bits of weights and of ADCs; `batch` samples share the writes."""
+    return LayerCache(
+        accelerator,
+        lambda layer, hardware, own: make_choice(layer, own.weight_bits, layer_hardware(hardware, own), batch),
+    )
 
 
 def map_alone(
@@ -189,19 +176,15 @@ def map_alone(
     bits: BitWidths,
     accelerator: Accelerator,
     model: MappingModel,
-    choices: KnownChoices,
-    *,
-    batch: int = 1,
+    choices: LayerCache[MappingChoice],
 ) -> MappedLayer:
-    """Map one layer by itself; arguments and errors are those of `map_network`."""
+    """Map one layer by itself; arguments and errors are those of `map_network`, `choices` those of `cache_choices`."""
     with naming_layer(layer.name):
-        hardware = layer_hardware(rules_of(accelerator, layer.name), bits)
         if model is MappingModel.PAPER:
+            hardware = layer_hardware(rules_of(accelerator, layer.name), bits)
             return MappedLayer(plan_allowed(layer, bits, hardware), None)
-        key = layer.without_name(), bits.weight_bits, bits.adc_bits, hardware.mapping.digital_layers
-        if key not in choices:
-            choices[key] = make_choice(layer, bits.weight_bits, hardware, batch)
-        return MappedLayer(replace(choices[key].mapping(bits), layer=layer), choices[key])
+        choice = choices.get(layer, replace(bits, act_bits=MAX_BITS))
+        return MappedLayer(replace(choice.mapping(bits), layer=layer), choice)
 
 
 @contextmanager

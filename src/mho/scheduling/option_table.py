@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.cost_model.energy import price_layer
-from mho.hardware.mapping_rules import DigitalLayers
 from mho.hardware.spec import Accelerator
 from mho.mapping.activity import count_activity, count_writing
-from mho.mapping.digital_layers import rules_of
+from mho.mapping.layer_cache import LayerCache
 from mho.mapping.layer_mapping import LayerMapping, MappingModel
 from mho.network.layers import MvmLayer
 from mho.policy import BitWidths
@@ -131,17 +130,17 @@ class OptionTable:
     def __init__(
         self, layers: Iterable[MvmLayer], accelerator: Accelerator, model: MappingModel, *, with_energy: bool
     ) -> None:
-        self._layers = {layer.name: (layer.without_name(), rules_of(accelerator, layer.name)) for layer in layers}
+        self._layers = {layer.name: layer for layer in layers}
         self._accelerator, self._model, self._with_energy = accelerator, model, with_energy
-        self._known: dict[tuple[MvmLayer, DigitalLayers, BitWidths], LayerOptions] = {}
+        self._known = LayerCache(accelerator, self._derive)
 
     def options(self, name: str, bits: BitWidths) -> LayerOptions:
         """Return the options of a layer. Raises `MappingError` where it cannot be mapped."""
-        layer, hardware = self._layers[name]
-        key = layer, hardware.mapping.digital_layers, bits
-        if key not in self._known:
-            self._known[key] = self._derive(layer, hardware, bits)
-        return self._known[key]
+        return self._known.get(self._layers[name], bits)
+
+    def options_of_alike(self, layer: MvmLayer, hardware: Accelerator, bits: BitWidths) -> LayerOptions:
+        """Return the options of a layer without its name, on hardware with its rule. Raises `MappingError`."""
+        return self._known.of_alike(layer, hardware, bits)
 
     def _derive(self, layer: MvmLayer, hardware: Accelerator, bits: BitWidths) -> LayerOptions:
         mappings = list_chip_options(layer, bits, hardware, self._model)

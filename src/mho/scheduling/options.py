@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.errors import ScheduleError
-from mho.hardware.mapping_rules import DigitalLayers, MappingObjective
+from mho.hardware.mapping_rules import MappingObjective
 from mho.hardware.spec import Accelerator, Encoding
 from mho.mapping.adc_resolution import layer_hardware
 from mho.mapping.best_mapping import make_choice
@@ -30,6 +30,7 @@ from mho.mapping.candidates import Candidates, Weighing
 from mho.mapping.digital_layers import may_be_digital, must_be_digital, rules_of
 from mho.mapping.encoding import count_digital_sums
 from mho.mapping.event_counts import UnitTimes
+from mho.mapping.layer_cache import LayerCache
 from mho.mapping.layer_mapping import LayerMapping, MappingModel, Range, count_tiling
 from mho.mapping.layer_search import Piece
 from mho.mapping.mapping_choice import MappingChoice
@@ -192,15 +193,11 @@ def list_network_options(
     """
     layers = tuple(layers)
     policy.check_against(layer.name for layer in layers)
-    known: dict[tuple[MvmLayer, BitWidths, DigitalLayers], tuple[LayerMapping, ...]] = {}
-    result = {}
-    for layer in layers:
-        hardware = rules_of(accelerator, layer.name)
-        key = (layer.without_name(), policy[layer.name], hardware.mapping.digital_layers)
-        if key not in known:
-            known[key] = list_chip_options(*key[:2], hardware, model)
-        result[layer.name] = tuple(replace(mapping, layer=layer) for mapping in known[key])
-    return result
+    known = LayerCache(accelerator, lambda layer, hardware, bits: list_chip_options(layer, bits, hardware, model))
+    return {
+        layer.name: tuple(replace(mapping, layer=layer) for mapping in known.get(layer, policy[layer.name]))
+        for layer in layers
+    }
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,11 +13,10 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from mho.cost_model.energy import EnergyBreakdown, price_layer, price_leakage
-from mho.hardware.mapping_rules import DigitalLayers
 from mho.hardware.spec import Accelerator
 from mho.mapping.activity import Activity, count_reading, count_writing
 from mho.mapping.best_mapping import choose_mapping
-from mho.mapping.digital_layers import rules_of
+from mho.mapping.layer_cache import LayerCache
 from mho.mapping.layer_mapping import LayerMapping, MappingModel
 from mho.mapping.paper_mapping import plan_allowed
 from mho.network.layers import MvmLayer
@@ -80,7 +79,7 @@ class ReloadCosts:
     ) -> None:
         self._layers, self._options, self._accelerator, self._model = layers, options, accelerator, model
         self._with_energy = with_energy
-        self._mapped: dict[tuple[MvmLayer, BitWidths, bool, DigitalLayers], _MappedLayer] = {}
+        self._mapped = LayerCache(accelerator, self._map)
         self._plans: KnownOptions = {}
 
     def cost(self, policy: Policy) -> ReloadCost:
@@ -91,7 +90,8 @@ class ReloadCosts:
         """
         kinds = (False, True) if self._model is not MappingModel.PAPER else (False,)
         found = [
-            self._cost([self._map(layer, policy[layer.name], fewest) for layer in self._layers]) for fewest in kinds
+            self._cost([self._mapped.get(layer, policy[layer.name], fewest) for layer in self._layers])
+            for fewest in kinds
         ]
         return min(found, key=lambda cost: (cost.latency_ps, cost.writes))
 
@@ -119,20 +119,16 @@ class ReloadCosts:
                 plans[Planner(work, crossbars, rotating, self._plans).plan(cautious=True)] = None
         return plans
 
-    def _map(self, layer: MvmLayer, bits: BitWidths, fewest: bool) -> _MappedLayer:
-        hardware = rules_of(self._accelerator, layer.name)
-        key = layer.without_name(), bits, fewest, hardware.mapping.digital_layers
-        if key not in self._mapped:
-            if fewest:
-                mapping = find_fewest_in_crossbars(self._options.options(layer.name, bits).mappings)
-            elif self._model is MappingModel.PAPER:
-                mapping = plan_allowed(key[0], bits, hardware)
-            else:
-                mapping = choose_mapping(key[0], bits, hardware)
-            reading = price_layer(count_reading(mapping), mapping, hardware)
-            extra_ps = mapping.extra_operations * hardware.digital.operation_latency_ps
-            self._mapped[key] = _MappedLayer(mapping, tuple(list_groups(0, mapping, hardware, 1)), extra_ps, reading)
-        return self._mapped[key]
+    def _map(self, layer: MvmLayer, hardware: Accelerator, bits: BitWidths, fewest: bool) -> _MappedLayer:
+        if fewest:
+            mapping = find_fewest_in_crossbars(self._options.options_of_alike(layer, hardware, bits).mappings)
+        elif self._model is MappingModel.PAPER:
+            mapping = plan_allowed(layer, bits, hardware)
+        else:
+            mapping = choose_mapping(layer, bits, hardware)
+        reading = price_layer(count_reading(mapping), mapping, hardware)
+        extra_ps = mapping.extra_operations * hardware.digital.operation_latency_ps
+        return _MappedLayer(mapping, tuple(list_groups(0, mapping, hardware, 1)), extra_ps, reading)
 
     def _price(self, work: NetworkTiles, plan: ReloadPlan, mapped: Sequence[_MappedLayer], time_ps: int) -> int:
         """Return the energy of one input, aJ, as `ReloadSchedule.price` counts it."""
