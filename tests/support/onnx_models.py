@@ -40,6 +40,22 @@ def model(
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
 
 
+def dense_model(width: int) -> onnx.ModelProto:
+    """Three dense layers for digits; a short run would spend most of its time on the export of a torch module."""
+    draw = np.random.default_rng(7).normal
+    sizes = {"first": (width, 64), "second": (width, width), "last": (10, width)}
+    weights = {name: draw(0, size[1] ** -0.5, size).astype(np.float32) for name, size in sizes.items()}
+    nodes = [
+        node("Flatten", "x", "a"),
+        node("Gemm", "a first", "b", "first", transB=1),
+        node("Relu", "b", "c"),
+        node("Gemm", "c second", "d", "second", transB=1),
+        node("Relu", "d", "e"),
+        node("Gemm", "e last", "y", "last", transB=1),
+    ]
+    return model(nodes, {"x": ["n", 1, 8, 8]}, weights)
+
+
 def packed(name: str, values: np.ndarray, data_type: int) -> onnx.TensorProto:
     """A tensor of a type that NumPy does not have, such as INT4."""
     return helper.make_tensor(name, data_type, list(values.shape), values.reshape(-1).tolist())

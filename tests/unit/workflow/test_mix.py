@@ -6,7 +6,9 @@ import json
 import shutil
 from pathlib import Path
 
+import onnx
 import pytest
+from onnx_models import dense_model
 
 import mho
 from mho.bit_search.log import EvaluationLog
@@ -20,15 +22,6 @@ from mho.workflow.mix import search_mix
 from mho.workflow.mix_config import load_mix
 from mho.workflow.search_execution import SearchExecution
 
-NETWORK = """
-from torch import nn
-
-def make(classes, input_shape):
-    return nn.Sequential(
-        nn.Flatten(), nn.Linear(64, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, classes)
-    )
-"""
-
 RUN = """
 [run]
 name = "NAME"
@@ -36,7 +29,7 @@ threads = 1
 directory = "runs/NAME"
 
 [network]
-name = "NAME.py:make"
+name = "NAME.onnx"
 
 [data]
 name = "digits"
@@ -83,8 +76,8 @@ def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("mix")
     example = Path(__file__).parents[3] / "examples" / "crossbar-64x64.toml"
     (folder / "crossbar.toml").write_text(example.read_text(encoding="utf-8"), encoding="utf-8")
-    for name, width in (("wide", "96"), ("slim", "24")):
-        (folder / f"{name}.py").write_text(NETWORK.replace("WIDTH", width), encoding="utf-8")
+    for name, width in (("wide", 96), ("slim", 24)):
+        onnx.save(dense_model(width), folder / f"{name}.onnx")
         text = RUN.replace("NAME", name).replace('"runs/', f'"{folder}/runs/')
         (folder / f"{name}.toml").write_text(text, encoding="utf-8")
     (folder / "mix.toml").write_text(MIX, encoding="utf-8")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import onnx
 import pytest
+from onnx_models import dense_model
 
 import mho
 from mho.bit_search.agent_file import SavedAgent
@@ -16,23 +18,13 @@ from mho.errors import ConfigError, InputFileError
 from mho.workflow.config import load_config
 from mho.workflow.search_start import AGENT_FILE, GIVEN_FILE, OWN_LOG, PROBES_FILE, StartSettings
 
-NETWORK = """
-from torch import nn
-
-def make(classes, input_shape):
-    return nn.Sequential(
-        nn.Flatten(), nn.Linear(64, 24), nn.ReLU(), nn.Linear(24, 24), nn.ReLU(),
-        nn.Linear(24, classes),
-    )
-"""
-
 CONFIG = """
 [run]
 name = "tiny"
 threads = 1
 
 [network]
-name = "net.py:make"
+name = "net.onnx"
 
 [data]
 name = "digits"
@@ -64,7 +56,7 @@ def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("start")
     example = Path(__file__).parents[3] / "examples" / "crossbar-64x64.toml"
     (folder / "crossbar.toml").write_text(example.read_text(encoding="utf-8"), encoding="utf-8")
-    (folder / "net.py").write_text(NETWORK, encoding="utf-8")
+    onnx.save(dense_model(24), folder / "net.onnx")
     (folder / "run.toml").write_text(CONFIG, encoding="utf-8")
     return folder
 
