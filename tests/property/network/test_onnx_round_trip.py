@@ -234,10 +234,10 @@ def test_a_float_network_reads_back_as_it_was_and_onnx_runtime_computes_it(netwo
         len(kinds) < 2
     ):  # products of quantized operands read as quantized layers; beside float ones no engine takes them
         run = run_quantized if True in kinds else run_float
-        assert np.allclose(ours, run(read, inputs)[network.outputs[0].name], rtol=1e-5, atol=1e-6)
+        assert np.allclose(ours, run(read, inputs)[network.outputs[0].name], rtol=1e-5, atol=1e-6, equal_nan=True)
     assume(_is_well_conditioned(network, inputs))
     theirs = run_onnxruntime(proto, {name: array[0] for name, array in inputs.items()}).reshape(ours.shape)
     if any(node.op == "fake_quantize" for node in network.nodes):
         return  # a tie may fall to either side
     largest = float(np.abs(theirs).max(where=np.isfinite(theirs), initial=1.0))
-    assert np.allclose(ours, theirs, rtol=1e-3, atol=1e-4 * largest)
+    assert np.allclose(ours, theirs, rtol=1e-3, atol=1e-4 * largest, equal_nan=True)
