@@ -179,6 +179,24 @@ def evaluator_ingredients(evaluator: NetworkEvaluator | None) -> dict[str, Any]:
     return {} if evaluator is None else {"network_evaluator": dict(evaluator.problem)}
 
 
+def _finishing_ingredients(
+    prepared: Prepared, training: TrainingSettings | None, seed: int, evaluator: NetworkEvaluator | None
+) -> dict[str, Any]:
+    """Return what a network that is made in full depends on besides its policy."""
+    material = prepared.material
+    return {
+        "keeps": BEST,
+        **prepared.digests,
+        **prepared.finishing_ingredients,
+        "augmentation": material.augmentation,
+        "compile": material.compile,
+        "training": None if training is None else training.model_dump(mode="json"),
+        "seed": seed,
+        **noise_ingredients(training, material.accelerator, material.mapping, material.chips),
+        **evaluator_ingredients(evaluator),
+    }
+
+
 @dataclass(frozen=True)
 class TrainReference:
     """Make the network at uniform 8/8 as the found policy's is made: the better of calibration and training.
@@ -197,18 +215,7 @@ class TrainReference:
 
     def ingredients(self) -> Mapping[str, Any]:
         """Network, data, training, seed."""
-        material = self.prepared.material
-        return {
-            "keeps": BEST,
-            **self.prepared.digests,
-            **self.prepared.finishing_ingredients,
-            "augmentation": material.augmentation,
-            "compile": material.compile,
-            "training": None if self.training is None else self.training.model_dump(mode="json"),
-            "seed": self.seed,
-            **noise_ingredients(self.training, material.accelerator, material.mapping, material.chips),
-            **evaluator_ingredients(self.evaluator),
-        }
+        return _finishing_ingredients(self.prepared, self.training, self.seed, self.evaluator)
 
     def make(self, folder: Path, report: Report) -> Figures:
         """Write the quantized network."""
@@ -252,24 +259,15 @@ class TrainFinalists:
 
     def ingredients(self) -> Mapping[str, Any]:
         """Policies, network, data, training, seed."""
-        material = self.prepared.material
         return {
-            "keeps": BEST,
-            **self.prepared.digests,
-            **self.prepared.finishing_ingredients,
-            "augmentation": material.augmentation,
-            "compile": material.compile,
+            **_finishing_ingredients(self.prepared, self.training, self.seed, self.evaluator),
             # What it takes from the search, not the search's digest: that holds how long evaluations took.
             "policies": [[index, self._policy(index).to_json()] for index in self._order],
             "reference": self.reference.digest,
-            "training": self.training.model_dump(mode="json"),
-            **noise_ingredients(self.training, material.accelerator, material.mapping, material.chips),
             "allowed_drop": self.allowed_drop,
             "finalists": self.finalists,
-            "seed": self.seed,
             "measures": ["sensitivities"],
             **({} if self.last_budget is None else {"last_budget": self.last_budget.share}),
-            **evaluator_ingredients(self.evaluator),
         }
 
     def make(self, folder: Path, report: Report) -> Figures:
