@@ -29,9 +29,7 @@ Result = TypeVar("Result")
 _WORDS = {int: "a whole number", float: "a number", bool: "True or False", str: "a text", Path: "a path"}
 
 
-def check_arguments(
-    *leave: str, where: str = ""
-) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
+def check_arguments(*leave: str) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
     """Return a decorator that checks the arguments of a function, or of a dataclass's `__init__`, when it is called.
 
     Names that a module imports for type checkers alone, protocols and arrays fit everything: whoever uses them checks
@@ -39,11 +37,10 @@ def check_arguments(
 
     Args:
         leave: arguments that the function itself checks.
-        where: what errors are about; by default ``mho.`` and the function's name.
     """
 
     def decorate(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-        signature, name = inspect.signature(function), where or f"mho.{function.__qualname__}"
+        signature, name = inspect.signature(function), f"mho.{function.__qualname__}"
         kinds: dict[str, Any] = {}
 
         @functools.wraps(function)

@@ -112,14 +112,7 @@ def _find_sharing(
     yield from [run] if len(run) > 1 else []
 
 
-def bound_layer(
-    layer: MvmLayer,
-    bits: BitWidths,
-    accelerator: Accelerator,
-    *,
-    batch: int = 1,
-    values: StoredRange | None = None,
-) -> LayerBound:
+def bound_layer(layer: MvmLayer, bits: BitWidths, accelerator: Accelerator, *, batch: int = 1) -> LayerBound:
     """Return the lower bound of a layer.
 
     Args:
@@ -127,9 +120,8 @@ def bound_layer(
         bits: weight and activation bits.
         accelerator: crossbar, converters and prices.
         batch: samples that share the writes of weights.
-        values: the integers that weights may take; None for those of the layer's grid, or that a policy means.
     """
-    stored = values if values is not None else stored_range(layer, bits.weight_bits)
+    stored = stored_range(layer, bits.weight_bits)
     crossbar, geometry = accelerator.crossbar, _Geometry.of(layer)
     slices = count_input_slices(bits.act_bits, accelerator.converters.dac_bits)
     cells = _cells_per_weight(stored, accelerator)

@@ -68,19 +68,17 @@ def _refuse_weights(name: str) -> None:
     )  # fmt: skip
 
 
-def load_network(
-    spec: str | Path, *, input_shape: GivenShapes | None = None, seed: int = 0, classes: int | None = None
-) -> Network:
+def load_network(spec: str | Path, *, input_shape: GivenShapes | None = None, seed: int = 0) -> Network:
     """Load a network.
 
     Args:
         spec: path of an ONNX file; `torchvision:NAME`, a name that `mho.models.build_model` knows, or a function of
-            the user's, `package.module:function` or `file.py:function`. All but files get random weights.
+            the user's, `package.module:function` or `file.py:function`. All but files get random weights, and the
+            outputs that they are made for (a user's function: 10).
         input_shape: shape of one sample without the batch axis, such as (3, 224, 224). For a file only where its own
             shapes are symbolic, as for `load_file`. By name: what the network is made for, if not given (a user's
             function: (3, 32, 32)).
         seed: of the random weights.
-        classes: outputs of a network by name: what it is made for, if not given (a user's function: 10).
 
     Raises:
         InputFileError, UnsupportedOperationError, ConfigError: as `read_onnx`, `read_torch` and `build_model`.
@@ -98,8 +96,7 @@ def load_network(
 
     if isinstance(input_shape, Mapping):
         raise InputFileError("shapes by the names of inputs are for files", where=name, expected="one shape")
-    usual_shape, usual_classes = usual_sizes(name)
+    usual_shape, classes = usual_sizes(name)
     shape = tuple(input_shape) if input_shape is not None else usual_shape
-    outputs = classes if classes is not None else usual_classes
-    module = build_model(name, outputs, shape, torch.Generator().manual_seed(seed))
+    module = build_model(name, classes, shape, torch.Generator().manual_seed(seed))
     return read_torch(module, (1, *shape))

@@ -270,9 +270,9 @@ class GraphReader:
             self.whole_tensors.setdefault(value.tensor, value.dtype)
         self._values[name] = value
 
-    def bind_result(self, node: OnnxNode, made: DraftNode | str, dtype: str = "") -> None:
-        """Say that the node's output is what `made` makes, or is that tensor; `dtype` where ONNX's rules do not say."""
-        dtype = dtype or node.result_type([self.type_of(name) for name in node.inputs])
+    def bind_result(self, node: OnnxNode, made: DraftNode | str) -> None:
+        """Say that the node's output is what `made` makes, or is that tensor."""
+        dtype = node.result_type([self.type_of(name) for name in node.inputs])
         self.bind(node.outputs[0], Activation(made if isinstance(made, str) else made.output, dtype))
 
     # -- walking ------------------------------------------------------------------------------------------------------
