@@ -41,6 +41,9 @@ mho_status mho_hw_open(const mho_chip *chip) {
     /* Counts of so many rows fit 16 bits. */
     hw.rows_at_once = INT16_MAX / largest;
     hw.code = 0;
+#ifdef MHO_FUSED
+    mho_fused_forget();
+#endif
     return mho_hw_reset();
 }
 
@@ -228,3 +231,25 @@ mho_status mho_hw_read_columns(uint32_t number, uint32_t first_col, int32_t *cou
 mho_status mho_hw_barrier(void) { return MHO_OK; }
 
 uint32_t mho_hw_status(void) { return hw.code; }
+
+#ifdef MHO_FUSED
+const uint8_t *mho_reference_block(uint32_t number) {
+    return number < hw.chip.crossbars && hw.crossbars[number].count > 0 ? hw.crossbars[number].blocks[0].cells.data : NULL;
+}
+
+void mho_reference_cells(uint32_t number, uint16_t *cells) {
+    uint32_t i, r, c;
+    memset(cells, 0, (size_t)hw.chip.rows * hw.chip.cols * sizeof *cells);
+    for (i = 0; i < hw.crossbars[number].count; i++) {
+        const block *one = &hw.crossbars[number].blocks[i];
+        const uint32_t bits = one->cells.bits, mask = (1U << bits) - 1U;
+        for (r = 0; r < one->cells.rows; r++) {
+            const uint8_t *row = one->cells.data + (size_t)r * one->cells.row_bytes;
+            uint16_t *out = cells + (size_t)(one->row + r) * hw.chip.cols + one->col;
+            for (c = 0; c < one->cells.cols; c++) {
+                out[c] = (uint16_t)(out[c] + (((uint32_t)row[c * bits / 8] >> (c * bits % 8)) & mask));
+            }
+        }
+    }
+}
+#endif

@@ -174,6 +174,18 @@ mho_status mho_check_code(mho_machine *machine);
 mho_status mho_run_digital(mho_machine *machine, uint32_t opcode, uint32_t at);
 mho_status mho_run_integers(mho_machine *machine, uint32_t opcode, uint32_t at);
 
+#ifdef MHO_FUSED
+/* Reference hardware that fuses (mho_fused.c). Run the loop at word `at` by products; 0: it is left to do. */
+int mho_fused_loop(const mho_machine *machine, uint32_t outer, uint32_t at);
+/* A sample begins; the hardware is opened; how many loops were fused since. */
+void mho_fused_begin(void);
+void mho_fused_forget(void);
+uint32_t mho_fused_loops(void);
+/* Cells of a crossbar as [rows][cols] of the chip, and where its first block lies; NULL: not written. */
+void mho_reference_cells(uint32_t crossbar, uint16_t *cells);
+const uint8_t *mho_reference_block(uint32_t crossbar);
+#endif
+
 float mho_round_half_even(float v);
 float mho_sqrt(float v);
 float mho_apply_unary(uint32_t function, float x, const uint32_t *parameters);

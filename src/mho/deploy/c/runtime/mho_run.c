@@ -479,6 +479,10 @@ static mho_status run(mho_machine *m, phase now) {
             at += 1;
         } else if (opcode == OP_LOOP && now == WRITE_WEIGHTS) {
             at += length; /* weights that stay are written outside of loops */
+#ifdef MHO_FUSED
+        } else if (opcode == OP_LOOP && mho_fused_loop(m, level, at)) {
+            at += length;
+#endif
         } else if (opcode == OP_LOOP) {
             starts[level] = at + 2, ends[level] = at + length, counts[level] = mho_word(m, at + 1);
             m->variables[level++] = 0;
@@ -520,5 +524,8 @@ mho_status mho_run(mho_machine *machine) {
     if (!machine->is_started) {
         return MHO_E_STATE;
     }
+#ifdef MHO_FUSED
+    mho_fused_begin();
+#endif
     return run(machine, machine->program.regime == 1 ? RUN : RUN_ALL);
 }
