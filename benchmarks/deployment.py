@@ -4,20 +4,21 @@
 
 Networks have random weights and are quantized to 8/8 by calibration on random inputs: sizes and times depend on
 neither. Each is compiled for one crossbar of 256 x 256 cells of 4 bits, deployed, built with the system's C compiler
-at -O3, and run; every bit is compared with the executor. Times are those of one sample, the best of several runs, one
-thread: of the C program with its simulated crossbar, and of the executor at a batch of one.
+at -O3, and run; every bit is compared with the executor. Times are processor time of one sample, the least of several
+runs, one thread: of the C program whose simulated crossbar reads slice by slice, of the one that fuses reads
+(FUSED=1), built for any processor and for this one (-march=native), and of the executor at a batch of one.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -30,6 +31,8 @@ from mho.deploy.image import build_image
 from mho.simulation.executor import Executor
 
 ACCELERATOR = "pelke2026-4bit"
+BUILDS = {"slices": [], "fused": ["FUSED=1"], "native": ["FUSED=1", "CFLAGS=-march=native"]}
+ROUNDS = 7
 sys.path.append(str(Path(__file__).parents[1] / "examples"))
 
 
@@ -60,12 +63,13 @@ NETWORKS: dict[str, Callable[[], mho.Network]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
-    parser.add_argument("--samples", type=int, default=5)
+    parser.add_argument("--samples", type=int, default=11)
     parser.add_argument("--arithmetic", choices=("float32", "integer"), default="float32")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     print(
-        f"{'network':<12} {'flash KiB':>10} {'cells':>8} {'arena KiB':>10} {'bound':>8} {'C ms':>9} {'executor ms':>12}"
+        f"{'network':<12} {'flash KiB':>10} {'cells':>8} {'arena KiB':>10} {'bound':>8} "
+        f"{'C ms':>9} {'fused':>9} {'native':>9} {'executor':>9}"
     )
     for name in arguments.networks:
         measure(name, arguments.samples, arguments.arithmetic)
@@ -85,38 +89,44 @@ def measure(name: str, samples: int, arithmetic: str) -> None:
     image = build_image(program)
     executor = Executor(program)
     executor.run(inputs[:1])
-    theirs = min(_time(lambda: executor.run(inputs[:1])) for _ in range(5))
+    theirs = min(_time(lambda: executor.run(inputs[:1])) for _ in range(3 * ROUNDS))
     ours = run_in_c(program, inputs)
     arena = image.memory.arena
     sizes = [len(image.content), image.sizes["cells"], arena.size, arena.lower_bound]
     kib = [size / 1024 for size in sizes]
-    print(
-        f"{name:<12} {kib[0]:10.1f} {kib[1]:8.1f} {kib[2]:10.1f} {kib[3]:8.1f} {1e3 * ours:9.2f} {1e3 * theirs:12.2f}"
-    )
+    times = "".join(f" {1e3 * one:9.2f}" for one in (*ours, theirs))
+    print(f"{name:<12} {kib[0]:10.1f} {kib[1]:8.1f} {kib[2]:10.1f} {kib[3]:8.1f}{times}", flush=True)
 
 
 def _time(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     run()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
-def _run_quietly(command: list[Path]) -> None:
+def _time_command(command: list[Path]) -> float:
+    def used() -> float:
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+
+    start = used()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return used() - start
 
 
-def run_in_c(program: mho.Program, inputs: np.ndarray) -> float:
-    """Deploy, build and test a program; return the time of one sample."""
+def run_in_c(program: mho.Program, inputs: np.ndarray) -> list[float]:
+    """Deploy, build and test a program; return the time of one sample of each build."""
+    times = {build: [0.0, 0.0] for build in BUILDS}
     with tempfile.TemporaryDirectory() as folder:
-        times = []
-        for samples in (1, len(inputs)):
+        for turn, samples in enumerate((1, len(inputs))):
             project = Path(folder) / str(samples)
             mho.emit(program, "c", project, inputs=inputs[:samples])
-            make = ["make", "-s", "-C", str(project), "build/test_program"]
-            subprocess.run(make, check=True, stdout=subprocess.DEVNULL)
-            command = [project / "build/test_program"]
-            times.append(min(_time(partial(_run_quietly, command)) for _ in range(5)))
-        return (times[1] - times[0]) / (len(inputs) - 1)
+            for build, settings in BUILDS.items():
+                target = f"{build}/test_program"
+                make = ["make", "-s", "-C", str(project), f"BUILD={build}", *settings, target]
+                subprocess.run(make, check=True, stdout=subprocess.DEVNULL)
+                times[build][turn] = min(_time_command([project / target]) for _ in range(ROUNDS))
+    return [(many - one) / (len(inputs) - 1) for one, many in times.values()]
 
 
 if __name__ == "__main__":

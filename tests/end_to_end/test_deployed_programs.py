@@ -29,6 +29,8 @@ BUILDS = {
     "clang 32-bit safe": (("clang",), ["CC=clang", "STRICT=-Wshorten-64-to-32"]),
     "sanitizers": (("gcc",), ["CC=gcc", "OPTIMIZE=-O1", f"STRICT=-fsanitize=address,undefined {STOP}"]),
     "clang sanitizers": (("clang",), ["CC=clang", "OPTIMIZE=-O1", f"STRICT=-fsanitize=undefined {STOP}"]),
+    "fused reads": (("gcc",), ["CC=gcc", "FUSED=1"]),
+    "fused reads, sanitizers": (("gcc",), ["CC=gcc", "FUSED=1", f"STRICT=-fsanitize=address,undefined {STOP}"]),
     "valgrind": (("gcc", "valgrind"), ["CC=gcc", "RUN=valgrind -q --error-exitcode=9 --leak-check=full"]),
     "risc-v": (RISCV, ["CC=riscv64-linux-gnu-gcc", "AR=riscv64-linux-gnu-ar", "LDFLAGS=-static", "RUN=qemu-riscv64"]),
 }  # fmt: skip
@@ -89,4 +91,5 @@ def test_cmake_builds_and_tests_it(project, tmp_path):
 def test_cppcheck_finds_nothing(project):
     need("cppcheck")
     checks = ("--enable=warning,portability,performance", "--check-level=exhaustive", "--error-exitcode=9", "--std=c99")
-    run(project, "cppcheck", "-q", *checks, "-Iprogram", "-Iruntime", "runtime")
+    for options in ((), ("-DMHO_FUSED",)):
+        run(project, "cppcheck", "-q", *checks, *options, "-Iprogram", "-Iruntime", "runtime")

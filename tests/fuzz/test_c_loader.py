@@ -11,14 +11,15 @@ IMAGES = Path(__file__).parents[1] / "golden/deploy"
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-ffp-contract=off", "-std=c99", "-O1")
 
 
-@pytest.fixture(scope="module")
-def fuzzer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["reads", "fused reads"])
+def fuzzer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     if shutil.which("gcc") is None:
         pytest.skip("no C compiler: apt-get install gcc")
     program = tmp_path_factory.mktemp("fuzz") / "fuzz_image"
     harness = Path(__file__).parents[1] / "support/fuzz_image.c"
     sources = sorted(SOURCES.glob("*.c"))
-    subprocess.run(["gcc", *SANITIZERS, f"-I{SOURCES}", harness, *sources, "-o", program], check=True)
+    options = ["-DMHO_FUSED"] if request.param == "fused reads" else []
+    subprocess.run(["gcc", *SANITIZERS, *options, f"-I{SOURCES}", harness, *sources, "-o", program], check=True)
     return program
 
 

@@ -26,15 +26,16 @@ class RuntimeFailure(Exception):
 
 
 @functools.cache
-def load_runtime() -> ctypes.CDLL:
-    """Compile the runtime once in this process; skip the test where there is no compiler."""
+def load_runtime(*, fused: bool = False) -> ctypes.CDLL:
+    """Compile the runtime once in this process; skip the test where there is no compiler. Fused: see mho_fused.c."""
     compiler = shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         pytest.skip("no C compiler: apt-get install gcc")
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "libmho.so"
         files = sorted(map(str, SOURCES.glob("mho_*.c")))
-        subprocess.run([compiler, *WARNINGS, "-O1", "-shared", "-fPIC", "-o", library, *files], check=True)
+        options = ("-DMHO_FUSED",) if fused else ()
+        subprocess.run([compiler, *WARNINGS, *options, "-O1", "-shared", "-fPIC", "-o", library, *files], check=True)
         return ctypes.CDLL(str(library))
 
 
@@ -45,23 +46,39 @@ def check(status: int) -> None:
         raise RuntimeFailure(f"{status}: {text(status).decode()}")
 
 
-def load_image(content: bytes) -> ctypes.Array:
+def load_image(content: bytes, library: ctypes.CDLL | None = None) -> ctypes.Array:
     """Return a machine that has loaded an image."""
+    library = library or load_runtime()
     machine = ctypes.create_string_buffer(1 << 16)
     image = ctypes.create_string_buffer(content, len(content))
     machine.image = image
-    check(load_runtime().mho_load(machine, image, ctypes.c_size_t(len(content))))
+    check(library.mho_load(machine, image, ctypes.c_size_t(len(content))))
     return machine
 
 
 def run_in_c(program: Program, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Run a program on samples in the C runtime, with its reference hardware."""
-    return run_image(program, build_image(program).content, inputs)
+    """Run a program on samples in the C runtime, with its reference hardware; where that fuses, bits are the same."""
+    content = build_image(program).content
+    outputs = run_image(program, content, inputs)
+    fused = run_image(program, content, inputs, load_runtime(fused=True))
+    for name, array in outputs.items():
+        np.testing.assert_array_equal(fused[name].view(np.uint32), array.view(np.uint32), f"{name}, fused")
+    return outputs
 
 
-def run_image(program: Program, content: bytes, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def count_fused_loops(program: Program, inputs: Mapping[str, np.ndarray]) -> int:
+    """Run a program on samples; return how many loops over reads became products."""
+    library = load_runtime(fused=True)
+    run_image(program, build_image(program).content, inputs, library)
+    return int(library.mho_fused_loops())
+
+
+def run_image(
+    program: Program, content: bytes, inputs: Mapping[str, np.ndarray], library: ctypes.CDLL | None = None
+) -> dict[str, np.ndarray]:
     """Run an image, whose inputs and outputs are those of a program."""
-    library, arrays, machine = load_runtime(), check_inputs(program, inputs), load_image(content)
+    library = library or load_runtime()
+    arrays, machine = check_inputs(program, inputs), load_image(content, library)
     size = int.from_bytes(content[24:28], "little")
     arena = ctypes.create_string_buffer(max(1, size))
     check(library.mho_start(machine, arena, ctypes.c_size_t(size)))

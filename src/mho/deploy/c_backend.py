@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from mho.deploy.backends import Job
 from mho.deploy.image import ProgramImage, build_image
+from mho.deploy.memory_plan import walk_body
 from mho.formats import format_bytes, plural
+from mho.program.instructions import WriteTile
 from mho.program.program import Program
 from mho.simulation.executor import Executor
 
@@ -91,7 +93,23 @@ def _config(image: ProgramImage) -> Iterator[str]:
     }  # fmt: skip
     yield from ("/* What this program needs of the runtime. */", "#ifndef MHO_CONFIG_H", "#define MHO_CONFIG_H")
     yield from (f"#define MHO_MAX_{name} {size}" for name, size in sizes.items())
-    yield from (f"#define MHO_ARENA_BYTES {max(8, image.memory.size)}", "#endif")
+    yield f"#define MHO_ARENA_BYTES {max(8, image.memory.size)}"
+    yield from (f"#define MHO_FUSED_BYTES {_fused_bytes(image.program)}", "#endif")
+
+
+def _fused_bytes(program: Program) -> int:
+    """Return the static memory in which the simulated crossbar keeps recovered weights, where it is built to fuse.
+
+    Four bytes a cell that is written: a weight takes two, beside places of rows and columns. Where it does not suffice
+    reads are computed one after the other.
+    """
+    cells = {
+        item.cells: math.prod(program.constants[item.cells].shape)
+        for layer in program.layers
+        for item in walk_body(layer.body)
+        if isinstance(item, WriteTile)
+    }
+    return 4096 + 4 * sum(cells.values())
 
 
 def _header(image: ProgramImage) -> Iterator[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from accelerators import make_accelerator
-from c_runtime import run_in_c
+from c_runtime import count_fused_loops, run_in_c
 from chip_networks import make_chain
 from small_programs import compile_small, conv_network, grid, linear_network
 
@@ -57,6 +57,20 @@ def test_tiles_that_are_parts_of_wider_matrices_stay_within_their_memory(tmp_pat
     sanitized = f"CFLAGS={WARNINGS} -fsanitize=address,undefined -fno-sanitize-recover=all"
     done = make(tmp_path / "wide", sanitized, "LDFLAGS=-fsanitize=address,undefined", "test")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_compiler
+@pytest.mark.parametrize("outputs", [8, 11])  # 11: a tile ends within the slices of an output
+def test_loops_over_reads_become_products_with_the_same_bits(outputs):
+    weights = np.random.default_rng(0).integers(-8, 8, (outputs, 8))
+    program = compile_small(linear_network(weights, grid(4)))
+    inputs = {"x": np.random.default_rng(1).uniform(0, 4, (3, 8)).astype(np.float32)}
+    run_in_c(program, inputs)  # compares with reads that are not fused
+    assert count_fused_loops(program, inputs) > 0
+    conv = compile_small(conv_network())
+    inputs = {"x": np.random.default_rng(3).standard_normal((2, *conv.buffers["x"].shape)).astype(np.float32)}
+    run_in_c(conv, inputs)
+    assert count_fused_loops(conv, inputs) >= 2
 
 
 @needs_compiler

@@ -56,12 +56,40 @@ static void unary(const mho_machine *m, uint32_t at) {
     const uint32_t function = mho_word(m, at++);
     const mho_operand out = mho_next_operand(m, &at), in = mho_next_operand(m, &at);
     const uint32_t count = mho_word(m, at++);
-    uint32_t p[4], i;
+    float values[MHO_CHUNK];
+    uint32_t p[4], i, k, many;
     for (i = 0; i < 4; i++) {
         p[i] = mho_word(m, at + i);
     }
-    for (i = 0; i < count; i++) {
-        mho_store_f32(out.writable, i, mho_apply_unary(function, mho_take_float(&in, i), p));
+    for (i = 0; i < count; i += many) {
+        many = count - i < MHO_CHUNK ? count - i : MHO_CHUNK;
+        mho_take_floats(&in, i, many, values);
+        if (function == FN_RELU || function == FN_CLIP) { /* the most frequent */
+            const float low = function == FN_CLIP ? mho_float_of(p[0]) : 0.0f;
+            const float high = function == FN_CLIP ? mho_float_of(p[1]) : mho_float_of(0x7f800000U);
+            for (k = 0; k < many; k++) {
+                values[k] = values[k] < low ? low : values[k] > high ? high : values[k];
+            }
+        } else {
+            for (k = 0; k < many; k++) {
+                values[k] = mho_apply_unary(function, values[k], p);
+            }
+        }
+        memcpy(out.writable + (size_t)i * 4, values, (size_t)many * 4);
+    }
+}
+
+static void add_floats(const mho_operand *out, const mho_operand *a, const mho_operand *b, uint32_t count) {
+    float x[MHO_CHUNK], y[MHO_CHUNK];
+    uint32_t i, k, many;
+    for (i = 0; i < count; i += many) {
+        many = count - i < MHO_CHUNK ? count - i : MHO_CHUNK;
+        mho_take_floats(a, i, many, x);
+        mho_take_floats(b, i, many, y);
+        for (k = 0; k < many; k++) {
+            x[k] = x[k] + y[k];
+        }
+        memcpy(out->writable + (size_t)i * 4, x, (size_t)many * 4);
     }
 }
 
@@ -84,6 +112,10 @@ static void binary(const mho_machine *m, uint32_t at) {
                                                              : mho_take_one(&mask, (uint32_t)w.at[2]) != 0;
             mho_put(&out, i, takes_first ? x : y);
         }
+        return;
+    }
+    if (function == FN_ADD && w.rank == 1 && w.strides[0][0] == 1 && w.strides[1][0] == 1) { /* the most frequent */
+        add_floats(&out, &a, &b, steps);
         return;
     }
     for (i = 0; i < steps; i++, mho_step(&w)) {

@@ -8,7 +8,7 @@
 
 #ifdef MHO_FUSED
 
-enum { LANES = 32 };
+enum { LANES = 16, AT_ONCE = 4 };
 
 /* Loops within each other, entered where `outer` are running. */
 typedef struct nest {
@@ -26,12 +26,14 @@ typedef struct reading {
     address code, shift, target;
 } reading;
 
-/* Sums at `targets` grow by weights [outputs][width] times inputs: (codes at `offsets` >> shifts) & masks. */
+/* Sums at `targets` grow by weights [outputs][width] times inputs: (codes at `offsets` >> shifts) & masks. Weights that
+   are not zero lie between `starts` and `stops`. */
 typedef struct part {
     int32_t *offsets, *targets;
     uint8_t *shifts;
+    uint16_t *starts, *stops;
     int16_t *masks, *weights;
-    uint32_t inputs, outputs, width;
+    uint32_t inputs, outputs, width, takes_all; /* takes_all: whole codes */
 } part;
 
 /* What is known of the loop at word `at` on these cells. */
@@ -47,8 +49,8 @@ static uint32_t known, cursor, pool_used, fused_loops, refused_from, refused_to;
 static uint16_t cells[MHO_MAX_ROWS * MHO_MAX_COLS];
 static uint32_t group_of[MHO_MAX_ROWS], target_of[MHO_MAX_COLS], is_done[MHO_MAX_COLS], first_of[MHO_MAX_ROWS];
 static int64_t row[MHO_MAX_COLS];
-static int16_t inputs[MHO_MAX_ROWS + LANES];
-static int32_t products[MHO_MAX_COLS];
+static int16_t inputs[AT_ONCE][MHO_MAX_ROWS + LANES];
+static int32_t products[AT_ONCE][MHO_MAX_COLS];
 
 void mho_fused_forget(void) { known = cursor = pool_used = fused_loops = refused_to = 0; }
 
@@ -201,6 +203,9 @@ static int list_inputs(const reading *r, uint64_t slices, int merges, part *p) {
         group_of[i] = k - 1;
     }
     p->width = (p->inputs + LANES - 1) / LANES * LANES;
+    for (k = 0, p->takes_all = 1; k < p->inputs; k++) {
+        p->takes_all &= p->shifts[k] == 0 && p->masks[k] == 0xff;
+    }
     return 1;
 }
 
@@ -208,7 +213,8 @@ static int list_inputs(const reading *r, uint64_t slices, int merges, part *p) {
 static int list_outputs(const reading *r, const uint32_t *done, part *p) {
     uint32_t c, k;
     p->outputs = 0;
-    if (!(p->targets = allocate(r->cols, 4))) {
+    p->targets = allocate(r->cols, 4), p->starts = allocate(r->cols, 2), p->stops = allocate(r->cols, 2);
+    if (!p->targets || !p->starts || !p->stops) {
         return 0;
     }
     for (c = 0; c < r->cols; c++) {
@@ -245,6 +251,20 @@ static int read_row(const reading *r, uint32_t i, uint32_t outputs, uint32_t col
         }
     }
     return 1;
+}
+
+/* Whole lanes, from the first weight that is not zero to the last. */
+static void find_span(const part *p, uint32_t output) {
+    const int16_t *line = p->weights + (size_t)output * p->width;
+    uint32_t start = 0, stop = p->width;
+    while (start < stop && line[start] == 0) {
+        start++;
+    }
+    while (stop > start && line[stop - 1] == 0) {
+        stop--;
+    }
+    p->starts[output] = (uint16_t)(start / LANES * LANES);
+    p->stops[output] = (uint16_t)((stop + LANES - 1) / LANES * LANES);
 }
 
 /* Recover weights, and leave out the sums of which no such are. A merged row must hold the code's weight times two to the
@@ -285,7 +305,8 @@ static int recover(const reading *r, int merges, uint32_t cols, part *p) {
     for (c = 0; c < p->outputs; c++) {
         if (!fails[c]) {
             memmove(p->weights + (size_t)kept * p->width, p->weights + (size_t)c * p->width, (size_t)p->width * 2);
-            p->targets[kept++] = p->targets[c];
+            p->targets[kept] = p->targets[c];
+            find_span(p, kept++);
         }
     }
     p->outputs = kept;
@@ -344,68 +365,93 @@ static plan *find_plan(uint32_t at, const uint8_t *data, int *is_new) {
     return p;
 }
 
+/* Of positions at once, so that each weight is fetched once for all of them. */
 static void multiply(const part *p) {
     const int16_t *weights = p->weights;
     uint32_t c, k;
     for (c = 0; c < p->outputs; c++, weights += p->width) {
-        int32_t total = 0;
-        for (k = 0; k < p->width; k++) {
-            total += (int32_t)weights[k] * inputs[k];
+        int32_t a = 0, b = 0, d = 0, e = 0;
+        const uint32_t stop = p->stops[c];
+        for (k = p->starts[c]; k < stop; k++) {
+            const int32_t weight = weights[k];
+            a += weight * inputs[0][k];
+            b += weight * inputs[1][k];
+            d += weight * inputs[2][k];
+            e += weight * inputs[3][k];
         }
-        products[c] = total;
+        products[0][c] = a, products[1][c] = b, products[2][c] = d, products[3][c] = e;
     }
 }
 
-static void take_inputs(const reading *r, const part *p, int64_t from) {
+static void take_inputs(const reading *r, const part *p, int64_t from, int16_t *out) {
+    const uint32_t count = p->inputs;
+    const int32_t *offsets = p->offsets;
+    const uint8_t *codes = r->codes.data, *shifts = p->shifts;
+    const int16_t *masks = p->masks;
     uint32_t k;
-    if (r->codes.element == MHO_U8) {
-        const uint8_t *codes = r->codes.data + from;
-        for (k = 0; k < p->inputs; k++) {
-            inputs[k] = (int16_t)((codes[p->offsets[k]] >> p->shifts[k]) & p->masks[k]);
+    if (r->codes.element == MHO_U8 && p->takes_all) {
+        for (k = 0; k < count; k++) {
+            out[k] = codes[from + offsets[k]];
+        }
+    } else if (r->codes.element == MHO_U8) {
+        for (k = 0; k < count; k++) {
+            out[k] = (int16_t)((codes[from + offsets[k]] >> shifts[k]) & masks[k]);
         }
     } else {
-        for (k = 0; k < p->inputs; k++) {
-            const int64_t code = mho_take_one(&r->codes, (uint32_t)(from + p->offsets[k]));
-            inputs[k] = (int16_t)(mho_shift_right(code, p->shifts[k]) & p->masks[k]);
+        for (k = 0; k < count; k++) {
+            const int64_t code = mho_take_one(&r->codes, (uint32_t)(from + offsets[k]));
+            out[k] = (int16_t)(mho_shift_right(code, shifts[k]) & masks[k]);
         }
     }
-    for (; k < p->width; k++) {
-        inputs[k] = 0;
-    }
+    memset(out + count, 0, (size_t)(p->width - count) * sizeof *out);
 }
 
-static void add_products(const reading *r, const part *p, int64_t to) {
-    uint32_t k;
+static void add_products(const reading *r, const part *p, const int64_t *to, uint32_t positions) {
+    const uint32_t outputs = p->outputs;
+    const int32_t *targets = p->targets;
+    uint8_t *sums = r->sums.writable;
+    uint32_t c, k;
     if (r->sums.element == MHO_I32) {
-        uint8_t *sums = r->sums.writable + 4 * to;
-        for (k = 0; k < p->outputs; k++) {
-            uint32_t v;
-            memcpy(&v, sums + 4 * (int64_t)p->targets[k], 4);
-            v += (uint32_t)products[k];
-            memcpy(sums + 4 * (int64_t)p->targets[k], &v, 4);
+        for (c = 0; c < outputs; c++) {
+            const int64_t target = targets[c];
+            for (k = 0; k < positions; k++) {
+                uint32_t v;
+                memcpy(&v, sums + 4 * (to[k] + target), 4);
+                v += (uint32_t)products[k][c];
+                memcpy(sums + 4 * (to[k] + target), &v, 4);
+            }
         }
     } else {
-        uint8_t *sums = r->sums.writable + 8 * to;
-        for (k = 0; k < p->outputs; k++) {
-            uint64_t v;
-            memcpy(&v, sums + 8 * (int64_t)p->targets[k], 8);
-            v += (uint64_t)(int64_t)products[k];
-            memcpy(sums + 8 * (int64_t)p->targets[k], &v, 8);
+        for (c = 0; c < outputs; c++) {
+            for (k = 0; k < positions; k++) {
+                uint8_t *sum = sums + 8 * (to[k] + targets[c]);
+                uint64_t v;
+                memcpy(&v, sum, 8);
+                v += (uint64_t)(int64_t)products[k][c];
+                memcpy(sum, &v, 8);
+            }
         }
     }
 }
 
 static void run_plan(const nest *n, const reading *r, const plan *p) {
-    uint32_t place[MHO_MAX_LOOPS], i;
-    int64_t from = r->code.base, to = r->target.base;
+    uint32_t place[MHO_MAX_LOOPS], i, k, count;
+    int64_t from[AT_ONCE], to[AT_ONCE], next_from = r->code.base, next_to = r->target.base;
+    int is_left = 1;
     memset(place, 0, sizeof place);
-    do {
-        for (i = 0; i < p->count; i++) {
-            take_inputs(r, p->parts + i, from);
-            multiply(p->parts + i);
-            add_products(r, p->parts + i, to);
+    while (is_left) {
+        for (count = 0; is_left && count < AT_ONCE; count++) {
+            from[count] = next_from, to[count] = next_to;
+            is_left = step(n, p->levels, place, &r->target, &next_to, &r->code, &next_from);
         }
-    } while (step(n, p->levels, place, &r->target, &to, &r->code, &from));
+        for (i = 0; i < p->count; i++) {
+            for (k = 0; k < count; k++) {
+                take_inputs(r, p->parts + i, from[k], inputs[k]);
+            }
+            multiply(p->parts + i);
+            add_products(r, p->parts + i, to, count);
+        }
+    }
 }
 
 int mho_fused_loop(const mho_machine *m, uint32_t outer, uint32_t at) {

@@ -113,7 +113,9 @@ void mho_take(const mho_operand *operand, uint32_t start, uint32_t count, int64_
 int64_t mho_take_one(const mho_operand *operand, uint32_t index);
 /* Store a whole number that the element holds. */
 void mho_put(const mho_operand *operand, uint32_t index, int64_t value);
+void mho_put_all(const mho_operand *operand, uint32_t start, const int32_t *values, uint32_t count);
 float mho_take_float(const mho_operand *operand, uint32_t index);
+void mho_take_floats(const mho_operand *operand, uint32_t start, uint32_t count, float *out);
 
 static inline uint32_t mho_word(const mho_machine *machine, uint32_t at) {
     return mho_get32(machine->program.image + machine->program.code_at + (size_t)at * 4);
@@ -186,7 +188,12 @@ void mho_reference_cells(uint32_t crossbar, uint16_t *cells);
 const uint8_t *mho_reference_block(uint32_t crossbar);
 #endif
 
-float mho_round_half_even(float v);
+/* To the nearest whole number, halves to even; beyond 2^22 as there: what follows saturates far below. */
+static inline float mho_round_half_even(float v) {
+    const float low = v <= -4194304.0f ? -4194304.0f : v, limited = low >= 4194304.0f ? 4194304.0f : low;
+    return (limited + 12582912.0f) - 12582912.0f;
+}
+
 float mho_sqrt(float v);
 float mho_apply_unary(uint32_t function, float x, const uint32_t *parameters);
 float mho_exp(float x);

@@ -186,19 +186,6 @@ static double whole_power64(double x, int32_t exponent) {
     return exponent < 0 ? 1.0 / result : result;
 }
 
-float mho_round_half_even(float v) { /* beyond 2^22 as there: what follows saturates far below */
-    if (v >= 4194304.0f) {
-        return 4194304.0f;
-    }
-    if (v <= -4194304.0f) {
-        return -4194304.0f;
-    }
-    {
-        const float shifted = v + 12582912.0f;
-        return shifted - 12582912.0f;
-    }
-}
-
 /* Square root, correctly rounded to nearest even, bit by bit. */
 float mho_sqrt(float v) {
     uint32_t bits = mho_bits_of(v), mantissa, root = 0, bit;

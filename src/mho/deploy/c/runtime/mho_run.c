@@ -67,6 +67,31 @@ void mho_put(const mho_operand *operand, uint32_t index, int64_t value) {
     }
 }
 
+void mho_put_all(const mho_operand *operand, uint32_t start, const int32_t *values, uint32_t count) {
+    uint8_t *p = operand->writable + start;
+    uint32_t i;
+    if (operand->element == MHO_U8 || operand->element == MHO_I8) {
+        for (i = 0; i < count; i++) {
+            p[i] = (uint8_t)values[i];
+        }
+        return;
+    }
+    for (i = 0; i < count; i++) {
+        mho_put(operand, start + i, values[i]);
+    }
+}
+
+void mho_take_floats(const mho_operand *operand, uint32_t start, uint32_t count, float *out) {
+    uint32_t i;
+    if (operand->writable) {
+        memcpy(out, operand->data + (size_t)start * 4, (size_t)count * 4);
+        return;
+    }
+    for (i = 0; i < count; i++) {
+        out[i] = mho_take_float(operand, start + i);
+    }
+}
+
 float mho_take_float(const mho_operand *operand, uint32_t index) {
     if (operand->writable) {
         return mho_load_f32(operand->data, index);
@@ -103,16 +128,88 @@ static int64_t next_address(const mho_machine *m, uint32_t *at) {
     return address;
 }
 
+/* An address as a function of the variable of one loop. */
+typedef struct affine {
+    int64_t base;
+    int32_t stride;
+} affine;
+
+static affine next_affine(mho_machine *m, uint32_t *at, uint32_t level) {
+    affine found = {next_signed(m, at), 0};
+    uint32_t terms = next(m, at);
+    while (terms-- > 0) {
+        const uint32_t own = next(m, at);
+        const int32_t stride = next_signed(m, at);
+        if (own == level) {
+            found.stride = stride;
+        } else {
+            found.base += (int64_t)stride * m->variables[own];
+        }
+    }
+    return found;
+}
+
+static void add_bytes(uint32_t *sums, const uint8_t *bytes, int32_t stride, uint32_t count) {
+    uint32_t i;
+    if (stride == 1) {
+        for (i = 0; i < count; i++) {
+            sums[i] += bytes[i];
+        }
+        return;
+    }
+    for (i = 0; i < count; i++) {
+        sums[i] += bytes[(int64_t)i * stride];
+    }
+}
+
+/* How a layer's input becomes codes. */
+typedef struct grid {
+    float scale;
+    int32_t zero, low, high, offset;
+    uint32_t binary;
+} grid;
+
+/* Codes of floats; 0 where one is no number. */
+static int quantize_floats(const mho_operand *source, uint32_t first, uint32_t count, const grid *g, int32_t *codes) {
+    float values[MHO_CHUNK];
+    const float scale = g->scale, zero = (float)g->zero, low = (float)g->low, high = (float)g->high;
+    uint32_t k, is_nan = 0;
+    mho_take_floats(source, first, count, values);
+    for (k = 0; k < count; k++) {
+        const float x = values[k];
+        float q = mho_round_half_even(x / scale) + zero;
+        is_nan |= x != x;
+        q = q < low ? low : q > high ? high : q;
+        codes[k] = (int32_t)(q == q ? q : 0.0f) + g->offset;
+    }
+    for (k = 0; g->binary && k < count; k++) {
+        codes[k] = (values[k] >= 0.0f ? 1 : -1) + g->offset;
+    }
+    return is_nan == 0;
+}
+
+static void quantize_integers(const mho_operand *source, uint32_t first, uint32_t count, const grid *g, int32_t *codes) {
+    uint32_t k;
+    for (k = 0; k < count; k++) {
+        const int64_t v = mho_take_one(source, first + k), moved = mho_plus(v, g->zero);
+        codes[k] = g->offset + (g->binary ? (v >= 0 ? 1 : -1)
+                                          : moved < g->low ? g->low : moved > g->high ? g->high : (int32_t)moved);
+    }
+}
+
 static mho_status quantize_input(mho_machine *m, uint32_t at, uint32_t end) {
     const mho_operand source = mho_next_operand(m, &at), target = mho_next_operand(m, &at);
     const uint32_t start = next(m, &at);
-    const float scale = mho_float_of(next(m, &at));
-    const int32_t zero = next_signed(m, &at), low = next_signed(m, &at), high = next_signed(m, &at);
-    const uint32_t binary = next(m, &at);
-    const int32_t offset = next_signed(m, &at);
-    const uint32_t rank = (end - at) / 3;
+    grid g;
+    uint32_t rank;
+    int32_t codes[MHO_CHUNK];
     uint32_t sizes[MHO_MAX_RANK], befores[MHO_MAX_RANK], strides[MHO_MAX_RANK], place[MHO_MAX_RANK];
-    uint32_t axis, i, k, total = 1, to = start, line;
+    uint32_t axis, i, k, count, total = 1, to = start, line;
+    g.scale = mho_float_of(next(m, &at));
+    g.zero = next_signed(m, &at), g.low = next_signed(m, &at), g.high = next_signed(m, &at);
+    g.binary = next(m, &at);
+    g.offset = next_signed(m, &at);
+    rank = (end - at) / 3;
     memset(target.writable, 0, (size_t)target.count * mho_element_bytes(target.element));
     for (axis = rank; axis-- > 0;) {
         const uint32_t before = mho_word(m, at + 2 * axis), after = mho_word(m, at + 2 * axis + 1);
@@ -124,7 +221,7 @@ static mho_status quantize_input(mho_machine *m, uint32_t at, uint32_t end) {
     }
     if (total != source.count) {
         for (i = 0; i < total; i++) {
-            mho_put(&target, start + i, (int64_t)zero + offset);
+            mho_put(&target, start + i, (int64_t)g.zero + g.offset);
         }
     }
     for (axis = 0; axis < rank; axis++) {
@@ -132,24 +229,14 @@ static mho_status quantize_input(mho_machine *m, uint32_t at, uint32_t end) {
     }
     line = rank > 0 ? sizes[rank - 1] : 1;
     for (i = 0; i < source.count; i += line) {
-        for (k = 0; k < line; k++) {
-            int32_t q;
-            if (source.element == MHO_F32) {
-                const float x = mho_take_float(&source, i + k);
-                if (x != x) {
-                    return MHO_E_NAN;
-                }
-                if (binary) {
-                    q = x >= 0.0f ? 1 : -1;
-                } else {
-                    const float moved = mho_round_half_even(x / scale) + (float)zero;
-                    q = moved < (float)low ? low : moved > (float)high ? high : (int32_t)moved;
-                }
-            } else {
-                const int64_t v = mho_take_one(&source, i + k), moved = mho_plus(v, zero);
-                q = binary ? (v >= 0 ? 1 : -1) : moved < low ? low : moved > high ? high : (int32_t)moved;
+        for (k = 0; k < line; k += count) {
+            count = line - k < MHO_CHUNK ? line - k : MHO_CHUNK;
+            if (source.element != MHO_F32) {
+                quantize_integers(&source, i + k, count, &g, codes);
+            } else if (!quantize_floats(&source, i + k, count, &g, codes)) {
+                return MHO_E_NAN;
             }
-            mho_put(&target, to + k, (int64_t)q + offset);
+            mho_put_all(&target, to + k, codes, count);
         }
         for (axis = rank > 0 ? rank - 1 : 0; axis-- > 0;) { /* the next line */
             to += strides[axis];
@@ -163,22 +250,44 @@ static mho_status quantize_input(mho_machine *m, uint32_t at, uint32_t end) {
     return MHO_OK;
 }
 
-static void sum_inputs(const mho_machine *m, uint32_t at) {
+/* SumInputs for all values of the variable of the loop right around it; of no loop: level MHO_MAX_LOOPS, one turn. */
+static void sum_inputs(mho_machine *m, uint32_t at, uint32_t level, uint32_t turns) {
     const mho_operand codes = mho_next_operand(m, &at);
-    const int64_t address = next_address(m, &at);
+    const affine from = next_affine(m, &at, level);
     const mho_operand offsets = mho_next_operand(m, &at), sums = mho_next_operand(m, &at);
-    const uint32_t target = (uint32_t)next_address(m, &at);
+    const affine to = next_affine(m, &at, level);
     int64_t places[MHO_CHUNK];
-    uint64_t total = 0;
-    uint32_t i, k, count;
-    for (i = 0; i < offsets.count; i += count) {
-        count = offsets.count - i < MHO_CHUNK ? offsets.count - i : MHO_CHUNK;
-        mho_take(&offsets, i, count, places);
-        for (k = 0; k < count; k++) {
-            total += (uint64_t)mho_take_one(&codes, (uint32_t)(address + places[k]));
+    uint64_t totals[MHO_CHUNK];
+    uint32_t turn, i, k, x, count, many;
+    for (turn = 0; turn < turns; turn += many) {
+        const int64_t start = from.base + (int64_t)turn * from.stride;
+        many = turns - turn < MHO_CHUNK ? turns - turn : MHO_CHUNK;
+        memset(totals, 0, sizeof totals);
+        for (i = 0; i < offsets.count; i += count) {
+            count = offsets.count - i < MHO_CHUNK ? offsets.count - i : MHO_CHUNK;
+            mho_take(&offsets, i, count, places);
+            if (codes.element == MHO_U8 && many > 1) {
+                uint32_t parts[MHO_CHUNK];
+                memset(parts, 0, sizeof parts);
+                for (k = 0; k < count; k++) {
+                    add_bytes(parts, codes.data + start + places[k], from.stride, many);
+                }
+                for (x = 0; x < many; x++) {
+                    totals[x] += parts[x];
+                }
+                continue;
+            }
+            for (x = 0; x < many; x++) {
+                const int64_t address = start + (int64_t)x * from.stride;
+                for (k = 0; k < count; k++) {
+                    totals[x] += (uint64_t)mho_take_one(&codes, (uint32_t)(address + places[k]));
+                }
+            }
+        }
+        for (x = 0; x < many; x++) {
+            add_to(&sums, (uint32_t)(to.base + (int64_t)(turn + x) * to.stride), totals[x]);
         }
     }
-    add_to(&sums, target, total);
 }
 
 static void digital_product(const mho_machine *m, uint32_t at) {
@@ -346,9 +455,36 @@ static mho_status shift_add(const mho_machine *m, uint32_t at) {
     return MHO_OK;
 }
 
+/* Totals of sums of 32 bits, modulo 2^32: verified ones fit. */
+static void add_totals(const mho_operand *sums, uint32_t own, uint32_t of_inputs, int has_factors, uint32_t factor,
+                       uint32_t constant, uint32_t count, uint32_t *totals) {
+    uint32_t inputs[MHO_CHUNK], k;
+    memcpy(totals, sums->data + (size_t)own * 4, (size_t)count * 4);
+    if (has_factors) {
+        memcpy(inputs, sums->data + (size_t)of_inputs * 4, (size_t)count * 4);
+    }
+    for (k = 0; k < count; k++) {
+        totals[k] += constant;
+    }
+    for (k = 0; has_factors && k < count; k++) {
+        totals[k] += factor * inputs[k];
+    }
+}
+
+static void scale_totals(const mho_operand *target, uint32_t start, const uint32_t *totals, uint32_t count, float scale,
+                         int has_bias, float bias) {
+    uint8_t *out = target->writable;
+    uint32_t k;
+    for (k = 0; k < count; k++) {
+        const float result = (float)mho_signed32(totals[k]) * scale;
+        mho_store_f32(out, start + k, has_bias ? result + bias : result);
+    }
+}
+
 static void last_step(const mho_machine *m, uint32_t at, int is_whole) {
     const mho_operand sums = mho_next_operand(m, &at), target = mho_next_operand(m, &at);
-    uint32_t v[11], i, b, g, l, c, y, x, made = 0, lines, height, width, shift = 0;
+    uint32_t v[11], i, b, g, l, c, y, x, k, count, made = 0, lines, height, width, shift = 0;
+    uint32_t totals[MHO_CHUNK];
     mho_operand correction, factors, stored, multiplier, bias;
     int64_t limit = 0, low = 0, high = 0;
     int32_t stored_factor;
@@ -403,26 +539,31 @@ static void last_step(const mho_machine *m, uint32_t at, int is_whole) {
                     }
                     for (y = 0; y < v[4]; y++) {
                         const uint32_t row = (y + v[7]) * width + (i ? 0 : v[9]);
-                        for (x = 0; x < v[5]; x++, made++) {
-                            uint64_t total = constant;
-                            int64_t whole;
-                            float result;
-                            total += (uint64_t)mho_take_one(&sums, (line + c) * height * width + row + x);
-                            if (has_factors) {
-                                total += factor *
-                                         (uint64_t)mho_take_one(&sums, (line + v[3]) * height * width + row + x);
-                            }
-                            whole = sums.element == MHO_I32 ? mho_signed32((uint32_t)total) : mho_signed64(total);
-                            if (is_whole) {
-                                whole = mho_plus(mho_times(mho_rescale(whole, 0, -limit, limit), factor_of), offset_of);
-                                mho_put(&target, made, mho_rescale(whole, shift, low, high));
+                        for (x = 0; x < v[5]; x += count, made += count) {
+                            const uint32_t own = (line + c) * height * width + row + x;
+                            const uint32_t of_inputs = (line + v[3]) * height * width + row + x;
+                            count = v[5] - x < MHO_CHUNK ? v[5] - x : MHO_CHUNK;
+                            if (sums.element == MHO_I32 && !is_whole) {
+                                add_totals(&sums, own, of_inputs, has_factors, (uint32_t)factor, (uint32_t)constant, count, totals);
+                                scale_totals(&target, made, totals, count, scale, has_bias, moved);
                                 continue;
                             }
-                            result = (float)whole * scale;
-                            if (has_bias) {
-                                result = result + moved;
+                            for (k = 0; k < count; k++) {
+                                uint64_t total = constant + (uint64_t)mho_take_one(&sums, own + k);
+                                int64_t whole;
+                                float result;
+                                if (has_factors) {
+                                    total += factor * (uint64_t)mho_take_one(&sums, of_inputs + k);
+                                }
+                                whole = sums.element == MHO_I32 ? mho_signed32((uint32_t)total) : mho_signed64(total);
+                                if (is_whole) {
+                                    whole = mho_plus(mho_times(mho_rescale(whole, 0, -limit, limit), factor_of), offset_of);
+                                    mho_put(&target, made + k, mho_rescale(whole, shift, low, high));
+                                    continue;
+                                }
+                                result = (float)whole * scale;
+                                mho_store_f32(target.writable, made + k, has_bias ? result + moved : result);
                             }
-                            mho_store_f32(target.writable, made, result);
                         }
                     }
                 }
@@ -439,7 +580,7 @@ static mho_status execute(mho_machine *m, uint32_t opcode, uint32_t at, uint32_t
         sums = mho_next_operand(m, &at);
         memset(sums.writable, 0, (size_t)sums.count * mho_element_bytes(sums.element));
         return MHO_OK;
-    case OP_SUM_INPUTS: sum_inputs(m, at); return MHO_OK;
+    case OP_SUM_INPUTS: sum_inputs(m, at, MHO_MAX_LOOPS, 1); return MHO_OK;
     case OP_DIGITAL_PRODUCT: digital_product(m, at); return MHO_OK;
     case OP_WRITE_TILE: return write_tile(m, at);
     case OP_WRITE_DYNAMIC: return write_dynamic(m, at);
@@ -483,6 +624,9 @@ static mho_status run(mho_machine *m, phase now) {
         } else if (opcode == OP_LOOP && mho_fused_loop(m, level, at)) {
             at += length;
 #endif
+        } else if (opcode == OP_LOOP && length > 2 && mho_word(m, at + 2) == (OP_SUM_INPUTS | (length - 2) << 8)) {
+            sum_inputs(m, at + 3, level, mho_word(m, at + 1));
+            at += length;
         } else if (opcode == OP_LOOP) {
             starts[level] = at + 2, ends[level] = at + length, counts[level] = mho_word(m, at + 1);
             m->variables[level++] = 0;
