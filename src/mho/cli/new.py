@@ -20,10 +20,13 @@ from mho.errors import ConfigError, InputFileError
 from mho.hardware.converters import AdcRange
 from mho.hardware.loading import accelerator_from_json, load_accelerator, override
 from mho.hardware.spec import Accelerator, Encoding
+from mho.task.task import CLASSIFICATION, KINDS, Task
 from mho.terminal import can_ask, echo
 from mho.toml_text import write_template
 
 LIKE, NETWORK, DATA = "pelke2026-4bit", "resnet8", "digits"
+OWN_TASK = {"kind": "custom", "loss": "task.py:loss", "metric": "task.py:metric", "better": "more"}
+"""What stands in the table of a custom task, to be changed."""
 
 
 class Kind(StrEnum):
@@ -96,9 +99,12 @@ Like = Annotated[
 NetworkName = Annotated[
     str | None, _option(f"A name or an ONNX file, as for mho cost; by default {NETWORK}.", "NAME|FILE", _RUN)
 ]
+TaskName = Annotated[
+    str | None, _option(f"What the network is for: {', '.join(KINDS)}; by default {CLASSIFICATION.kind}.", "KIND", _RUN)
+]
 DataName = Annotated[
     str | None,
-    _option(f"digits, fashion-mnist, cifar10, image-folder or npz; by default {DATA}.", "NAME", _RUN),
+    _option(f"digits, fashion-mnist, cifar10, image-folder, npz or file.py:function; by default {DATA}.", "NAME", _RUN),
 ]
 DataRoot = Annotated[Path | None, _option("Where the data lies.", "PATH", _RUN)]
 AcceleratorName = Annotated[
@@ -107,7 +113,8 @@ AcceleratorName = Annotated[
 ]
 Budget = Annotated[int | None, _count("Policies that the search evaluates; by default 40.", _RUN)]
 AllowedDrop = Annotated[
-    float | None, _option("Accuracy that may be lost, percent points; by default 1.", "POINTS", _RUN)
+    float | None,
+    _option("How much worse the task's metric may be, in its unit; of percent by default 1 point.", "NUMBER", _RUN),
 ]
 
 
@@ -129,6 +136,7 @@ def new(
     encoding: WeightEncoding = None,
     crossbars: Crossbars = None,
     cores: Cores = None,
+    task: TaskName = None,
     network: NetworkName = None,
     data: DataName = None,
     data_root: DataRoot = None,
@@ -152,7 +160,7 @@ def new(
 
 
 def _check(kind: Kind, file: Path, given: dict[str, Any], *, force: bool) -> None:
-    of_run = ("network", "data", "data_root", "accelerator", "budget", "allowed_drop")
+    of_run = ("task", "network", "data", "data_root", "accelerator", "budget", "allowed_drop")
     others = ("like", "encoding", *_KEYS) if kind is Kind.RUN else of_run
     if wrong := [name for name in others if given[name] is not None]:
         option = f"--{wrong[0].replace('_', '-')}"
@@ -194,7 +202,7 @@ def _ask(kind: Kind, given: dict[str, Any]) -> dict[str, Any]:
     answers = {
         name: typer.prompt(question, default=str(defaults[name]))
         for name, question in _QUESTIONS[kind].items()
-        if given[name] is None
+        if given[name] is None and not (name == "allowed_drop" and given["task"])  # whose unit is the task's
     }
     return {name: answer for name, answer in answers.items() if answer != str(defaults[name])}
 
@@ -231,22 +239,31 @@ def _run(file: Path, given: dict[str, Any]) -> str:
     from mho.workflow.config import RunConfig
 
     network, data = given["network"] or NETWORK, given["data"] or DATA
-    is_small = data == DATA
-    training = {"batch_size": 64 if is_small else 128}
+    task, drop = _read_task(given, data)
+    is_small, is_usual = data == DATA, task is None
+    training = {"batch_size": 64 if is_small else 128} | ({} if is_usual else {"optimizer": "adamw"})
     content: dict[str, Any] = {
         "run": {"name": re.sub(r"[^A-Za-z0-9._-]", "-", file.stem).lstrip("._-") or "run"},
         "network": {"name": _beside(network, file)},
-        "data": {"name": data, **({"calibration": 200, "validation": 250} if is_small else {})},
+        **({} if task is None else {"task": task}),
+        "data": {"name": _beside(data, file), **({"calibration": 200, "validation": 250} if is_small else {})},
         "accelerator": {"name": _beside(given["accelerator"] or LIKE, file)},
         "evaluation": {"training": {"steps": 20 if is_small else 60, "batch_size": 64, "learning_rate": 0.01}},
-        "search": {"budget": given["budget"] or 40, "allowed_drop": _number(given["allowed_drop"] or 1.0)},
-        "qat": {"epochs": 20 if is_small else 5, **training, "learning_rate": 0.01 if is_small else 0.005},
-    }
+        "search": {"budget": given["budget"] or 40, "allowed_drop": drop},
+        "qat": {
+            "epochs": 20 if is_small else 5, **training,
+            "learning_rate": (0.01 if is_small else 0.005) if is_usual else 0.0005,
+        },
+    }  # fmt: skip
     load_accelerator(given["accelerator"] or LIKE)
     if given["data_root"] is not None:
         content["data"]["root"] = _beside(f"{given['data_root']}", file, is_file=True)
     if not network.endswith(".onnx"):
-        content["float_training"] = {"epochs": 40 if is_small else 30, **training, "learning_rate": 0.05}
+        content["float_training"] = {
+            "epochs": 40 if is_small else 30,
+            **training,
+            "learning_rate": 0.05 if is_usual else 0.003,
+        }
     heading = (
         f"What `mho run {file}` does: train, search bit widths, train the best policy, compile, simulate.",
         "",
@@ -256,6 +273,23 @@ def _run(file: Path, given: dict[str, Any]) -> str:
         "Lines that are commented out show defaults. Paths are relative to this file.",
     )
     return _checked(RunConfig, content, heading, str(file))
+
+
+def _read_task(given: dict[str, Any], data: str) -> tuple[dict[str, str] | None, Any]:
+    """Return the table [task], None for classification, and how much may be lost. Raises `ConfigError`."""
+    kind, drop = given["task"] or CLASSIFICATION.kind, given["allowed_drop"]
+    table = OWN_TASK if kind == OWN_TASK["kind"] else {"kind": kind}
+    metric = Task(kind).metric if table is not OWN_TASK else None
+    if kind != CLASSIFICATION.kind and data != "npz" and ":" not in data:
+        raise ConfigError(
+            f"data {data!r} has one class a sample", where="--task", expected="--data npz or file.py:function",
+        )  # fmt: skip
+    if drop is None and (metric is None or metric.unit != "%"):
+        raise ConfigError(
+            "no --allowed-drop", where="--task",
+            expected=f"how much worse the {metric.words if metric else 'metric'} may be, in its unit",
+        )  # fmt: skip
+    return None if kind == CLASSIFICATION.kind else table, _number(1.0 if drop is None else drop)
 
 
 def _checked(model: type[BaseModel], content: dict[str, Any], heading: tuple[str, ...], where: str) -> str:
@@ -279,5 +313,6 @@ def _number(value: Any) -> Any:
 
 def _beside(name: str, file: Path, *, is_file: bool = False) -> str:
     """Return a name as it is, or the path of a file relative to the folder of the new one."""
-    is_path = is_file or name.endswith((".toml", ".onnx"))
-    return os.path.relpath(name, file.parent) if is_path else name
+    path, colon, function = name.rpartition(":") if ".py:" in name else (name, "", "")
+    is_path = is_file or path.endswith((".toml", ".onnx", ".py"))
+    return os.path.relpath(path, file.parent) + colon + function if is_path else name

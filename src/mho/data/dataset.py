@@ -18,6 +18,9 @@ from mho.task.task import CLASSIFICATION, Task
 
 Index = slice | NDArray[np.int64]
 
+MOST_WHOLE = 1 << 24
+"""Largest magnitude up to which float32, in which networks compute, holds every whole number."""
+
 _OPERATIONS = {"add": np.add, "sub": np.subtract, "mul": np.multiply}
 
 
@@ -26,11 +29,12 @@ class Split:
     """Samples with what a network should answer, and how samples are normalized.
 
     Attributes:
-        images: uint8 (0..255) or float32, [N, C, H, W] (or [N, features]); read-only.
+        images: uint8 (0..255) or float32, [N, C, H, W] (or [N, features]); or int32, [N, ...]: whole numbers such as
+            tokens; read-only.
         labels: targets of the task: of classification, int64 [N], 0..classes-1; of others [N, ...], see
             `mho.task.task.Task.as_targets`; read-only.
         mean, std: one number a channel (axis 1). uint8 images are divided by 255 first. None: inputs are the images as
-            they are, for networks that normalize them.
+            they are, for networks that normalize them, and of whole numbers.
         task: what networks are trained on and judged by on these samples.
     """
 
@@ -47,8 +51,8 @@ class Split:
             if task.is_classification
             else task.as_targets(self.labels, where="samples")
         )
-        if images.dtype not in (np.uint8, np.float32):
-            raise DataError(f"images are {images.dtype}", expected="uint8 or float32")
+        if images.dtype not in (np.uint8, np.float32, np.int32):
+            raise DataError(f"images are {images.dtype}", expected="uint8, float32, or int32 of whole numbers")
         if images.ndim < 2:
             raise DataError(f"images have shape {images.shape}", expected="[N, C, H, W] or [N, features]")
         if labels.shape[:1] != (len(images),) or (task.is_classification and labels.ndim != 1):
@@ -63,6 +67,8 @@ class Split:
                 raise DataError(f"{name} is {values}", expected="finite, and std above 0")
         if (self.mean is None) != (self.std is None):
             raise DataError("mean without std, or std without mean", expected="both or neither")
+        if self.mean is not None and images.dtype == np.int32:
+            raise DataError("mean and std for whole numbers", expected="neither: networks take tokens as they are")
         object.__setattr__(self, "images", _read_only(images))
         object.__setattr__(self, "labels", _read_only(labels))
 
@@ -208,6 +214,37 @@ class Dataset(Tabular):
         return replace(
             self, train=raw["train"], calibration=raw["calibration"], validation=raw["validation"], test=raw["test"]
         )
+
+
+def as_samples(array: NDArray[Any], task: Task, *, where: str) -> NDArray[Any]:
+    """Return samples [N, ...] in the type in which splits hold them.
+
+    uint8 are pixels, scaled and normalized; other whole numbers, and all of language modelling, are taken as they are,
+    as int32.
+
+    Args:
+        array: of numbers.
+        task: what the samples have targets of.
+        where: what they are, for errors.
+
+    Raises:
+        DataError: other than real numbers, or whole ones beyond 2^24 and -2^24.
+    """
+    is_language = task.kind == "language-modelling"
+    if array.dtype.kind not in ("iu" if is_language else "fiub"):
+        wanted = "tokens: whole numbers" if is_language else "real numbers"
+        raise DataError(f"samples of type {array.dtype}", where=where, expected=wanted)
+    if array.dtype.kind in "fb":
+        with np.errstate(over="ignore"):  # infinities are refused with the rest
+            return array.astype(np.float32)
+    if array.dtype == np.uint8 and not is_language:
+        return array
+    if array.size and not (int(array.min()) >= -MOST_WHOLE and int(array.max()) <= MOST_WHOLE):
+        raise DataError(
+            f"whole numbers from {array.min()} to {array.max()}", where=where,
+            expected=f"{-MOST_WHOLE}..{MOST_WHOLE}, which float32 holds exactly", hint="give other numbers as float32",
+        )  # fmt: skip
+    return array.astype(np.int32)
 
 
 def check_labels(labels: NDArray[np.int64], classes: int, *, where: str, ignored: int | None = None) -> None:

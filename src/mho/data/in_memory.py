@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.argument_checks import check_arguments
-from mho.data.dataset import Dataset, Split
+from mho.data.dataset import Dataset, Split, as_samples
 from mho.errors import ConfigError, DataError, MhoError
 from mho.input_files import check_memory
 from mho.task.task import CLASSIFICATION, Task, TaskKind
@@ -134,7 +134,9 @@ def dataset(
     if not len(rest):
         raise DataError(f"{len(labels)} samples", where="train", expected="enough for all splits; some dozens at least")
     known["train"] = images[rest], labels[rest]
-    splits = {key: Split(_as_split_array(values, key), its, None, None, task) for key, (values, its) in known.items()}
+    splits = {
+        key: Split(_as_split_array(values, task, key), its, None, None, task) for key, (values, its) in known.items()
+    }
     if classes is None and task.has_classes:
         kept = (its[its != task.ignored_label] for _, its in known.values())
         classes = max(2, *(int(its.max(initial=0)) + 1 for its in kept))
@@ -150,13 +152,8 @@ def _share(split: str, count: int) -> int:
     return min(part, MOST_CALIBRATION) if split == "calibration" else part
 
 
-def _as_split_array(values: NDArray[Any], where: str) -> NDArray[Any]:
-    if values.dtype == np.uint8:
-        return values
-    if values.dtype.kind not in "fiub":
-        raise DataError(f"samples of type {values.dtype}", where=where, expected="real numbers")
-    with np.errstate(over="ignore"):  # what is beyond float32 is refused here
-        images = values.astype(np.float32)
+def _as_split_array(values: NDArray[Any], task: Task, where: str) -> NDArray[Any]:
+    images = as_samples(values, task, where=where)
     if not np.isfinite(images).all():
         raise DataError("NaN or infinite values", where=where, expected="finite numbers")
     return images

@@ -115,7 +115,17 @@ def _take(samples: Samples, index: NDArray[np.int64]) -> Samples:
     return samples[0][index], samples[1][index]
 
 
-def _normalization(spec: DataSpec, raw: RawData, images: NDArray[Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _normalization(
+    spec: DataSpec, raw: RawData, images: NDArray[Any]
+) -> tuple[tuple[float, ...], tuple[float, ...]] | tuple[None, None]:
+    if images.dtype == np.int32:
+        if spec.mean is not None:
+            raise ConfigError(
+                "data.mean and data.std for whole numbers",
+                where=raw.where,
+                hint="leave them out: tokens stay as they are",
+            )
+        return None, None
     if spec.mean is not None and spec.std is not None:
         return spec.mean, spec.std
     if raw.mean is not None and raw.std is not None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.array_files import check_kinds, read_arrays, write_arrays
+from mho.data.dataset import as_samples
 from mho.data.images import PARTS, Entry, ImageOptions, decode_parts, fingerprint, list_archive, list_folder
 from mho.data.raw import RawData, Samples
 from mho.data.spec import DataSpec
@@ -82,9 +83,10 @@ _NAMES = ("x_train", "y_train", "x_test", "y_test")
 def read_npz(path: Path, task: Task = CLASSIFICATION) -> RawData:
     """Read `x_train`, `y_train`, `x_test`, `y_test` from an `.npz` file.
 
-    Images are [N, C, H, W], [N, H, W] (one channel) or vectors [N, features]; uint8 0..255 or floating point. Labels
-    are whole numbers from 0. Of other tasks than classification, samples are [N, ...] of any shape, taken as they are,
-    and targets what the task takes (`Task.as_targets`). Pickled arrays are refused.
+    Images are [N, C, H, W], [N, H, W] (one channel) or vectors [N, features]; uint8 0..255 or floating point; vectors
+    of other whole numbers are tokens (`as_samples`). Labels are whole numbers from 0. Of other tasks than
+    classification, samples are [N, ...] of any shape, and targets what the task takes (`Task.as_targets`). Pickled
+    arrays are refused.
 
     Raises:
         InputFileError, DataError: names the array.
@@ -127,11 +129,12 @@ def _images(array: NDArray[Any], where: str, task: Task) -> NDArray[Any]:
             raise DataError(f"shape {array.shape}", where=where, expected="[N, ...], each sample an array")
     elif array.ndim not in (2, 3, 4):
         raise DataError(f"shape {array.shape}", where=where, expected="[N, C, H, W], [N, H, W] or [N, features]")
-    if array.dtype != np.uint8:
-        if not np.issubdtype(array.dtype, np.floating):
-            raise DataError(f"type {array.dtype}", where=where, expected="uint8 or floating point")
-        with np.errstate(over="ignore"):  # infinities are refused with the rest
-            array = array.astype(np.float32)
+    is_vector_of_tokens = array.dtype.kind in "iu" and array.ndim == 2
+    if task.is_classification and array.dtype != np.uint8 and array.dtype.kind != "f" and not is_vector_of_tokens:
+        raise DataError(
+            f"type {array.dtype}", where=where, expected="uint8 or floating point; of tokens integers [N, positions]"
+        )
+    array = as_samples(array, task, where=where)
     return array[:, None] if array.ndim == 3 and task.is_classification else array
 
 

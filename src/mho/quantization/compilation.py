@@ -34,6 +34,9 @@ class CompiledModule(nn.Module):
         except torch._dynamo.exc.TorchDynamoException as error:
             self.note = f"torch.compile failed, running uncompiled: {str(error).splitlines()[0]}"
             return self.original(*inputs)
+        except RuntimeError:  # of a kernel, such as a place outside of a table
+            self.original(*inputs)  # says in its own words what is wrong with the inputs
+            raise
 
 
 def find_compiler() -> str | None:

@@ -381,7 +381,7 @@ class DataFigures(FrozenModel):
     """Validation samples."""
     test: int
     """Test samples."""
-    samples: Literal["uint8", "float32"] | None = None
+    samples: Literal["uint8", "int32", "float32"] | None = None
     """Type of the samples as the dataset gives them, which network files and programs of the run take; null in results
     that predate it."""
     normalization: tuple[NormalizationStep, ...] = ()

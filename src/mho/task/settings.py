@@ -38,7 +38,7 @@ class TaskSettings(FrozenModel):
         try:
             self.task()
         except MhoError as error:
-            raise ValueError("; ".join(part for part in (error.what, error.expected) if part)) from error
+            raise ValueError("; ".join(part for part in (error.what, error.expected, error.hint) if part)) from error
         return self
 
     def task(self) -> Task:

@@ -109,6 +109,7 @@ class Task:
                     f"{what} {value!r} for {self.kind}" if value else f"no {what}",
                     where=f"task.{what}",
                     expected=", ".join((*known, _OWN)),
+                    hint=suggest(value, known),
                 )
         if self.has_own_metric != (self.better is not None):
             raise ConfigError(
@@ -285,10 +286,13 @@ class Task:
         """Return what the user's metric tells of all samples. Raises `ConfigError` where it fails or is no number."""
         function = load_function(self.metric_name, "outputs, targets")
         try:
-            value = float(function(outputs, targets))
+            found = np.asarray(function(outputs, targets))
         except Exception as error:  # the user's own code
             raise ConfigError(f"failed: {tell(error)}", where=self.metric_name) from error
-        if not math.isfinite(value):
+        if found.dtype.kind not in "fiub" or found.size != 1:
+            given = f"{found.dtype} of shape {list(found.shape)}" if found.ndim else f"{found.item()!r:.80}"
+            raise ConfigError(f"returned {given}", where=self.metric_name, expected="a finite number")
+        if not math.isfinite(value := float(found.item())):
             raise ConfigError(f"returned {value}", where=self.metric_name, expected="a finite number")
         return value
 
@@ -341,5 +345,8 @@ class Measures:
 
 CLASSIFICATION = Task()
 """One class a sample, cross entropy, accuracy."""
+
+KINDS: tuple[str, ...] = tuple(_KINDS)
+"""Every kind of task."""
 
 assert set(_KINDS) == set(get_args(TaskKind)), "every kind has its losses and metrics"

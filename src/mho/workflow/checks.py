@@ -208,6 +208,8 @@ def _run_onnxruntime(path: Path, test: Split, batch_size: int, shape: tuple[int,
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as known
 
+    from mho.network.onnx_reader import read_onnx
+
     refusals = known.Fail, known.InvalidArgument, known.InvalidGraph, known.NotImplemented, known.RuntimeException
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
@@ -217,7 +219,10 @@ def _run_onnxruntime(path: Path, test: Split, batch_size: int, shape: tuple[int,
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         taken = session.get_inputs()[0]
         size = 1 if isinstance(taken.shape[0], int) else batch_size
-        parts = [session.run(None, {taken.name: test.inputs(batch)})[0] for batch in _batches(len(test), size)]
+        kind = read_onnx(path).inputs[0].dtype
+        parts = [
+            session.run(None, {taken.name: test.inputs(batch).astype(kind)})[0] for batch in _batches(len(test), size)
+        ]
     except refusals as error:
         raise UnsupportedOperationError(f"ONNX Runtime refuses the file: {error}", where=path.name) from error
     return np.concatenate(parts).reshape(len(test), *shape)

@@ -57,6 +57,7 @@ class BuildNetwork:
                 if self.material.dataset.task == CLASSIFICATION
                 else {"targets": list(self.material.dataset.target_shape)}
             ),
+            **({"samples": "int64"} if self._takes_integers else {}),
             "normalization": [[step, numbers.tolist()] for step, numbers in self.material.normalization],
             "seed": self.seed,
         }
@@ -102,6 +103,8 @@ class BuildNetwork:
         return network, [f"{told}: the network's own normalization is used."]
 
     def _network(self) -> Network:
+        import torch
+
         from mho.models.build import build_model
         from mho.models.runtime import torch_generator
         from mho.models.weights import load_weights
@@ -119,7 +122,11 @@ class BuildNetwork:
         )
         if self.settings.weights is not None:
             load_weights(model, self.settings.weights)
-        return read_torch(model, (1, *shape))
+        return read_torch(model, torch.zeros(1, *shape, dtype=torch.int64 if self._takes_integers else torch.float32))
+
+    @property
+    def _takes_integers(self) -> bool:
+        return self.material.dataset.train.images.dtype == np.int32
 
 
 def _read_external_hashes(path: Path) -> dict[str, str]:
@@ -154,14 +161,13 @@ def _check_fits(network: Network, material: Material, where: str) -> None:
         raise ConfigError(f"takes samples of shape {taken}", where=where, expected=f"{shape}, as the data has")
     task, targets = material.dataset.task, material.dataset.target_shape
     if not task.is_classification:
+        outputs = (1, *(given[1:] if given[:1] == (1,) else given))
         try:
-            task.check_outputs((1, *(given[1:] if given[:1] == (1,) else given)), (1, *targets), where=where)
+            task.check_outputs(outputs, (1, *targets), where=where)
         except DataError as error:
             raise ConfigError(error.what, where=where, expected=error.expected) from error
-        if task.count_classes((1, *given)) < classes:
-            raise ConfigError(
-                f"gives scores of {task.count_classes(given)} classes", where=where, expected=str(classes)
-            )
+        if (found := task.count_classes(outputs)) < classes:
+            raise ConfigError(f"gives scores of {found} classes", where=where, expected=f"{classes}")
     elif given not in ((classes,), (1, classes)):
         raise ConfigError(f"gives outputs of shape {given}", where=where, expected=f"{classes} logits, one a class")
 

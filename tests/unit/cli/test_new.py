@@ -8,6 +8,7 @@ from commands import fails, run
 
 import mho
 from mho.hardware.loading import list_presets, load_accelerator
+from mho.task.task import KINDS
 from mho.workflow.config import load_config
 
 
@@ -65,6 +66,17 @@ def test_a_run_without_options_is_that_of_digits(capsys):
     assert (made.network.name, made.data.name, made.accelerator.name) == ("resnet8", "digits", "pelke2026-4bit")
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_of_every_task_is_one(kind, capsys):
+    Path("below").mkdir()
+    options = ("--task", kind, "--network", "net.py:make", "--data", "data.py:make", "--allowed-drop", "0.25")
+    run(capsys, "new", "run", "below/other.toml", *options)
+    made = load_config("below/other.toml")
+    assert (made.task.task().kind, made.search.allowed_drop) == (kind, 0.25)
+    for name, file in ((made.network.name, "net.py"), (made.data.name, "data.py")):
+        assert Path(name.partition(":")[0]).resolve() == Path(file).resolve()
+
+
 def test_a_file_that_is_there_is_replaced_by_force_alone(capsys):
     Path("a.toml").write_text("mine")
     assert "--force replaces it" in fails(capsys, "new", "accelerator", "a.toml")
@@ -82,6 +94,10 @@ def test_a_file_that_is_there_is_replaced_by_force_alone(capsys):
         (["accelerator", "a.toml", "--cell-bits", "99"], "crossbar.cell_bits: is 99"),
         (["accelerator", "a.toml", "--adc-bits", "few"], "converters.adc_bits: is 'few'"),
         (["run", "a.toml", "--data", "cifar10"], "needs 'root'"),
+        (["run", "a.toml", "--task", "segmentatoin"], "did you mean 'segmentation'?"),
+        (["run", "a.toml", "--task", "segmentation"], "data 'digits' has one class a sample"),
+        (["run", "a.toml", "--task", "regression", "--data", "d.py:f"], "how much worse the mean squared error"),
+        (["accelerator", "a.toml", "--task", "regression"], "--task is no option of a new accelerator"),
         (["run", "a.toml", "--accelerator", "isac"], "did you mean 'isaac'?"),
     ],
 )

@@ -11,12 +11,13 @@ from PIL import Image
 from mho.data import Dataset, DataSpec, Split, load_dataset
 from mho.data.images import FORMATS
 from mho.data.named import CIFAR10_CLASSES
-from mho.errors import DataError, InputFileError
+from mho.errors import ConfigError, DataError, InputFileError
+from mho.task.task import CLASSIFICATION, Task
 
 
-def load(tmp_path: Path, **spec) -> Dataset:
+def load(tmp_path: Path, task: Task = CLASSIFICATION, **spec) -> Dataset:
     spec = {"calibration": 2, "validation": 2, **spec}
-    return load_dataset(DataSpec(**spec), np.random.default_rng(7), tmp_path / "cache")
+    return load_dataset(DataSpec(**spec), np.random.default_rng(7), tmp_path / "cache", task)
 
 
 def write_folder(root: Path, parts=("train", "test"), classes=("cat", "dog"), count=4, size=(6, 5)) -> None:
@@ -88,7 +89,8 @@ def test_spread_takes_samples_from_the_whole_split():
         ({"mean": (0.0, 1.0)}, "mean has 2 numbers"),
         ({"std": (0.0,)}, "std"),
         ({"labels": np.zeros(3, np.int64)}, "labels of shape"),
-        ({"images": np.zeros((2, 1, 2, 2), np.int32)}, "int32"),
+        ({"images": np.zeros((2, 1, 2, 2), np.int16)}, "int16"),
+        ({"images": np.zeros((2, 1, 2, 2), np.int32)}, "mean and std for whole numbers"),
     ],
 )
 def test_a_split_refuses_what_does_not_fit(changes, message):
@@ -109,6 +111,52 @@ def test_an_npz_is_read_and_normalized_by_its_training_images(tmp_path):
     assert inputs.shape == (8, 1, 4, 4)
     assert abs(float(inputs.mean())) < 1e-5
     assert float(inputs.std()) == pytest.approx(1.0, abs=1e-4)
+
+
+LANGUAGE = Task("language-modelling")
+
+
+def tokens(dtype=np.int64, shape=(12, 5)) -> dict[str, np.ndarray]:
+    """Return whole numbers from 0 to 6, and as targets the next ones."""
+    numbers = (np.arange(np.prod(shape)) % 7).reshape(shape)
+    train = {"x_train": numbers.astype(dtype), "y_train": (numbers + 1) % 7}
+    return {**train, "x_test": train["x_train"][:6], "y_test": train["y_train"][:6]}
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.int16, np.uint32, np.uint8])
+@pytest.mark.parametrize("shape", [(12, 5), (12, 2, 3)])
+def test_tokens_are_taken_as_they_are(tmp_path, dtype, shape):
+    data = load(tmp_path, LANGUAGE, name="npz", root=write_npz(tmp_path / "d.npz", **tokens(dtype, shape)))
+    assert (data.train.images.dtype, data.train.normalization, data.classes) == (np.int32, (), 7)
+    found = np.sort(data.train.inputs(slice(None)), axis=0)
+    assert found.dtype == np.float32
+    everything = np.concatenate([data.splits[name].images for name in ("train", "calibration", "validation")])
+    np.testing.assert_array_equal(np.sort(everything, axis=0), np.sort(tokens(dtype, shape)["x_train"], axis=0))
+
+
+def test_vectors_of_whole_numbers_are_tokens_of_a_classifier(tmp_path):
+    numbers = {f"x_{part}": tokens()[f"x_{part}"] for part in ("train", "test")}
+    data = load(tmp_path, name="npz", root=write_npz(tmp_path / "d.npz", **numbers))
+    assert (data.train.images.dtype, data.train.mean) == (np.int32, None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "spec", "message"),
+    [
+        ({"x_train": tokens()["x_train"] + (1 << 24)}, {}, "whole numbers from 16777216 to 16777222"),
+        ({"x_train": tokens(np.float32)["x_train"]}, {}, "samples of type float32.*"),
+        ({"x_train": np.array([["a"] * 5] * 12)}, {}, "samples of type <U1"),
+        ({"y_train": tokens()["y_train"][:, 0]}, {}, r"shape \[12\] for language-modelling"),
+        ({"y_train": tokens()["y_train"].astype(np.float32)}, {}, "targets of type float32"),
+        ({"y_test": tokens()["y_test"][:, :4]}, {}, r"y_test is int64 \(6, 4\)"),
+        ({"y_train": tokens()["y_train"] - 1}, {}, "label -1"),
+        ({}, {"mean": (0.0,), "std": (1.0,)}, "data.mean and data.std for whole numbers"),
+    ],
+)
+def test_what_is_no_text_is_refused(tmp_path, changes, spec, message):
+    path = write_npz(tmp_path / "d.npz", **{**tokens(), **changes})
+    with pytest.raises((DataError, ConfigError), match=message):
+        load(tmp_path, LANGUAGE, name="npz", root=path, **spec)
 
 
 def nan_images() -> np.ndarray:

@@ -227,6 +227,25 @@ def test_a_failing_compilation_falls_back_with_a_note() -> None:
     assert unwrap(compiled) is module
 
 
+def test_what_a_kernel_refuses_is_said_by_the_module_itself() -> None:
+    class Picky(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if float(x) > 1:
+                raise DataError("beyond the table")
+            return x
+
+    compiled = CompiledModule(Picky())
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("index out of bounds: 0 <= tmp < 65")
+
+    compiled._compiled[0] = fail  # type: ignore[call-overload]
+    with pytest.raises(DataError, match="beyond the table"):
+        compiled(torch.tensor(2.0))
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        compiled(torch.tensor(0.0))
+
+
 @pytest.mark.slow
 def test_one_compilation_serves_every_policy(residual: Callable[..., Network]) -> None:
     trainable = trainable_network(residual(), "4/4")

@@ -84,6 +84,7 @@ def test_less_is_better_of_errors():
         ({"kind": "detection"}, "unknown kind"),
         ({"kind": "regression", "loss": "cross-entropy"}, "for regression"),
         ({"metric_name": "mse"}, "'mse' for classification"),
+        ({"kind": "segmentation", "metric_name": "mean_iou"}, "did you mean 'mean-iou'"),
         ({"kind": "custom"}, "no loss"),
         ({"better": "less"}, "has its own|task.better"),
         ({"unit": "dB"}, "task.unit"),
@@ -138,3 +139,31 @@ def test_functions_of_the_user_are_called(tmp_path):
     broken = Task("custom", f"{file}:loss", f"{file}:broken", "", "less")
     with pytest.raises(ConfigError, match="returned nan"):
         _ = broken.measure(outputs, targets).quality
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("float('nan')", "returned nan"),
+        ("'good'", "returned 'good'"),
+        ("None", "returned None"),
+        ("outputs", r"returned float32 of shape \[2, 2\]"),
+        ("1 + 2j", r"returned \(1\+2j\)"),
+        ("outputs.absent", "has no attribute 'absent'"),
+    ],
+)
+def test_a_metric_that_gives_no_number_is_named(tmp_path, body, told):
+    (tmp_path / "own.py").write_text(f"def metric(outputs, targets):\n    return {body}\n")
+    name = f"{tmp_path / 'own.py'}:metric"
+    task = Task("regression", metric_name=name, better="more")
+    with pytest.raises(ConfigError, match=told) as caught:
+        _ = task.measure(np.zeros((2, 2), np.float32), np.zeros((2, 2), np.float32)).quality
+    assert caught.value.where == name
+
+
+@pytest.mark.parametrize("body", ["outputs.mean().item()", "outputs", "None"])
+def test_a_loss_that_is_no_scalar_tensor_is_named(tmp_path, body):
+    (tmp_path / "own.py").write_text(f"def loss(outputs, targets):\n    return {body}\n")
+    task = Task("regression", f"{tmp_path / 'own.py'}:loss")
+    with pytest.raises(ConfigError, match="returned"):
+        sample_losses(task, np.zeros((2, 2), np.float32), np.zeros((2, 2), np.float32))
