@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import BaseModel
 
+import mho
 from mho.cli.arguments import complete_presets
 from mho.cli.help import one_of
 from mho.cli.outputs import write_output
@@ -20,11 +21,10 @@ from mho.errors import ConfigError, InputFileError
 from mho.hardware.converters import AdcRange
 from mho.hardware.loading import accelerator_from_json, load_accelerator, override
 from mho.hardware.spec import Accelerator, Encoding
-from mho.task.task import CLASSIFICATION, KINDS, Task
 from mho.terminal import can_ask, echo
 from mho.toml_text import write_template
 
-LIKE, NETWORK, DATA = "pelke2026-4bit", "resnet8", "digits"
+LIKE, NETWORK, DATA, TASK = "pelke2026-4bit", "resnet8", "digits", "classification"
 OWN_TASK = {"kind": "custom", "loss": "task.py:loss", "metric": "task.py:metric", "better": "more"}
 """What stands in the table of a custom task, to be changed."""
 
@@ -100,7 +100,7 @@ NetworkName = Annotated[
     str | None, _option(f"A name or an ONNX file, as for mho cost; by default {NETWORK}.", "NAME|FILE", _RUN)
 ]
 TaskName = Annotated[
-    str | None, _option(f"What the network is for: {', '.join(KINDS)}; by default {CLASSIFICATION.kind}.", "KIND", _RUN)
+    str | None, _option(f"What the network is for: regression, segmentation, ...; by default {TASK}.", "KIND", _RUN)
 ]
 DataName = Annotated[
     str | None,
@@ -277,10 +277,10 @@ def _run(file: Path, given: dict[str, Any]) -> str:
 
 def _read_task(given: dict[str, Any], data: str) -> tuple[dict[str, str] | None, Any]:
     """Return the table [task], None for classification, and how much may be lost. Raises `ConfigError`."""
-    kind, drop = given["task"] or CLASSIFICATION.kind, given["allowed_drop"]
+    kind, drop = given["task"] or TASK, given["allowed_drop"]
     table = OWN_TASK if kind == OWN_TASK["kind"] else {"kind": kind}
-    metric = Task(kind).metric if table is not OWN_TASK else None
-    if kind != CLASSIFICATION.kind and data != "npz" and ":" not in data:
+    metric = mho.Task(kind).metric if table is not OWN_TASK else None
+    if kind != TASK and data != "npz" and ":" not in data:
         raise ConfigError(
             f"data {data!r} has one class a sample", where="--task", expected="--data npz or file.py:function",
         )  # fmt: skip
@@ -289,7 +289,7 @@ def _read_task(given: dict[str, Any], data: str) -> tuple[dict[str, str] | None,
             "no --allowed-drop", where="--task",
             expected=f"how much worse the {metric.words if metric else 'metric'} may be, in its unit",
         )  # fmt: skip
-    return None if kind == CLASSIFICATION.kind else table, _number(1.0 if drop is None else drop)
+    return None if kind == TASK else table, _number(1.0 if drop is None else drop)
 
 
 def _checked(model: type[BaseModel], content: dict[str, Any], heading: tuple[str, ...], where: str) -> str:

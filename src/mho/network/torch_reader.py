@@ -21,13 +21,14 @@ from mho.network.onnx_reader import read_model
 Example = Tensor | Sequence[int] | Sequence[Tensor] | Mapping[str, Tensor]
 
 
-def read_torch(module: nn.Module, example_input: Example) -> Network:
+def read_torch(module: nn.Module, example_input: Example, *, takes_integers: bool = False) -> Network:
     """Read a torch module in evaluation mode; its module paths become layer names. The module is left as it was.
 
     Args:
         module: takes tensors.
         example_input: a tensor [1, ...] of the shape that the network is for, or that shape; of several inputs their
             tensors in order, or by the names of the module's arguments.
+        takes_integers: whether an input that is given by its shape holds whole numbers, such as tokens.
 
     Raises:
         UnsupportedOperationError: torch cannot export the module, or it holds operations that mho does not have.
@@ -36,7 +37,7 @@ def read_torch(module: nn.Module, example_input: Example) -> Network:
     where = type(module).__name__
     if not isinstance(module, nn.Module):
         raise UnsupportedOperationError(f"a {where} is no network", expected="a file, a name or a torch.nn.Module")
-    positional, named = _read_example(example_input, where)
+    positional, named = _read_example(example_input, where, torch.int64 if takes_integers else torch.float32)
     shapes = " and ".join(str(list(one.shape)) for one in (*positional, *named.values()))
     with _evaluation_mode(module), _quiet():
         try:
@@ -91,7 +92,7 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(levels[name])
 
 
-def _read_example(example: Example, where: str) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+def _read_example(example: Example, where: str, dtype: torch.dtype) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
     """Return the tensors that the module takes in order and by name. Raises `UnsupportedOperationError`."""
     if isinstance(example, Tensor):
         return (example,), {}
@@ -102,7 +103,7 @@ def _read_example(example: Example, where: str) -> tuple[tuple[Tensor, ...], dic
             return tuple(example), {}
         if all(type(size) is int and size > 0 for size in example):
             check_memory(4 * math.prod(example), f"an input of shape {list(example)}", where=where)
-            return (torch.zeros(*example),), {}
+            return (torch.zeros(*example, dtype=dtype),), {}
     raise UnsupportedOperationError(
         f"an example input of type {type(example).__name__}", where=where,
         expected="a tensor or its shape; of several inputs a tuple of tensors, or tensors by name",

@@ -346,7 +346,4 @@ class Measures:
 CLASSIFICATION = Task()
 """One class a sample, cross entropy, accuracy."""
 
-KINDS: tuple[str, ...] = tuple(_KINDS)
-"""Every kind of task."""
-
 assert set(_KINDS) == set(get_args(TaskKind)), "every kind has its losses and metrics"

@@ -103,8 +103,6 @@ class BuildNetwork:
         return network, [f"{told}: the network's own normalization is used."]
 
     def _network(self) -> Network:
-        import torch
-
         from mho.models.build import build_model
         from mho.models.runtime import torch_generator
         from mho.models.weights import load_weights
@@ -122,7 +120,7 @@ class BuildNetwork:
         )
         if self.settings.weights is not None:
             load_weights(model, self.settings.weights)
-        return read_torch(model, torch.zeros(1, *shape, dtype=torch.int64 if self._takes_integers else torch.float32))
+        return read_torch(model, (1, *shape), takes_integers=self._takes_integers)
 
     @property
     def _takes_integers(self) -> bool:

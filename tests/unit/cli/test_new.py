@@ -2,13 +2,14 @@
 
 import shlex
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from commands import fails, run
 
 import mho
 from mho.hardware.loading import list_presets, load_accelerator
-from mho.task.task import KINDS
+from mho.task.task import TaskKind
 from mho.workflow.config import load_config
 
 
@@ -66,7 +67,7 @@ def test_a_run_without_options_is_that_of_digits(capsys):
     assert (made.network.name, made.data.name, made.accelerator.name) == ("resnet8", "digits", "pelke2026-4bit")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", get_args(TaskKind))
 def test_a_run_of_every_task_is_one(kind, capsys):
     Path("below").mkdir()
     options = ("--task", kind, "--network", "net.py:make", "--data", "data.py:make", "--allowed-drop", "0.25")

@@ -72,7 +72,8 @@ def test_a_network_stage_comes_from_the_weights_beside_its_file_too(folder):
 
 
 def network_stage(path, normalization=(), *, is_set=False):
-    dataset = SimpleNamespace(sample_shape=(4,), classes=3, task=CLASSIFICATION, target_shape=())
+    samples = SimpleNamespace(images=np.zeros((1, 4), np.float32))
+    dataset = SimpleNamespace(sample_shape=(4,), classes=3, task=CLASSIFICATION, target_shape=(), train=samples)
     material = SimpleNamespace(dataset=dataset, normalization=normalization, sets_normalization=is_set)
     return BuildNetwork(material, SimpleNamespace(name=str(path), weights=None), 1)
 
