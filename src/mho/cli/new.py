@@ -277,7 +277,8 @@ def _run(file: Path, given: dict[str, Any]) -> str:
 
 def _read_task(given: dict[str, Any], data: str) -> tuple[dict[str, str] | None, Any]:
     """Return the table [task], None for classification, and how much may be lost. Raises `ConfigError`."""
-    kind, drop = given["task"] or TASK, given["allowed_drop"]
+    kind: Any = given["task"] or TASK  # checked by `mho.Task`
+    drop = given["allowed_drop"]
     table = OWN_TASK if kind == OWN_TASK["kind"] else {"kind": kind}
     metric = mho.Task(kind).metric if table is not OWN_TASK else None
     if kind != TASK and data != "npz" and ":" not in data:
