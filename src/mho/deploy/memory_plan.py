@@ -110,8 +110,9 @@ def plan_memory(program: Program) -> MemoryPlan:
 
 
 def _find_elements(program: Program, products: Sequence[LayerProduct]) -> dict[str, Element]:
+    ranges = _find_ranges(program)
     elements = {
-        name: Element.F32 if buffer.kind is BufferKind.FLOAT else narrowest(buffer.low, buffer.high)
+        name: narrowest(*ranges[name]) if name in ranges else Element.F32
         for name, buffer in program.buffers.items()
         if buffer.is_tensor
     }
@@ -124,6 +125,22 @@ def _find_elements(program: Program, products: Sequence[LayerProduct]) -> dict[s
         for name in filter(None, (product.dequantize.accumulators, product.dequantize.stored_sums)):
             elements[name] = Element.I32 if fits else Element.I64
     return elements
+
+
+def _find_ranges(program: Program) -> dict[str, tuple[int, int]]:
+    """Return the integers that tensors may hold: of a tensor and what it is reshaped to, which share a place, all."""
+    ranges = {
+        name: (buffer.low, buffer.high)
+        for name, buffer in program.buffers.items()
+        if buffer.kind is BufferKind.INTEGERS
+    }
+    source_of: dict[str, str] = {}
+    for item in program.instructions:
+        if isinstance(item, Digital) and item.op == "reshape" and item.inputs[0] in ranges:
+            source = source_of[item.output] = source_of.get(item.inputs[0], item.inputs[0])
+            (low, high), (first, last) = ranges[source], ranges[item.output]
+            ranges[source] = min(low, first), max(high, last)
+    return ranges | {name: ranges[source] for name, source in source_of.items()}
 
 
 def _largest_total(program: Program, product: LayerProduct) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,15 @@ import pytest
 from accelerators import make_accelerator
 from c_runtime import count_fused_loops, run_in_c
 from chip_networks import make_chain
+from network_builder import NetworkBuilder
 from small_programs import compile_small, conv_network, grid, linear_network
 
 import mho
+from mho.deploy.elements import Element
 from mho.deploy.image import build_image
 from mho.deploy.image_format import CONSTANT_FIELDS, HEADER_FIELDS, pack_format
+from mho.deploy.memory_plan import plan_memory
+from mho.program.instructions import Digital
 
 WARNINGS = "-Wall -Wextra -Wpedantic -Wconversion -Werror"
 needs_compiler = pytest.mark.skipif(not shutil.which("gcc"), reason="no C compiler: apt-get install gcc make")
@@ -80,6 +85,27 @@ def test_inputs_beyond_all_integers_are_clamped_as_the_executor_does():
     quantized = mho.quantize_digital(mho.quantize(network, "4/4", inputs), inputs)
     program = mho.compile(quantized, make_accelerator(digital={"arithmetic": "integer"}))
     inputs[:, 0, 2, 1:5] = [1e30, -1e30, 3e38, -3e38]
+    (expected,) = mho.simulate(program, inputs).values()
+    (found,) = run_in_c(program, {program.inputs[0]: inputs}).values()
+    np.testing.assert_array_equal(found, expected)
+
+
+@needs_compiler
+def test_a_reshaped_tensor_of_a_wider_range_has_the_elements_of_its_source():
+    """They share a place: with other elements of its own, a layer would read the bytes of two numbers as one."""
+    net = NetworkBuilder((1, 2, 4, 4))
+    net.conv(3)
+    net.add("relu")
+    net.add("reshape", shape=(1, 48))
+    net.linear(5)
+    network, inputs = net.build(), np.random.default_rng(2).standard_normal((3, 2, 4, 4)).astype(np.float32)
+    quantized = mho.quantize_digital(mho.quantize(network, "4/4", inputs), inputs, bits=8)
+    program = mho.compile(quantized, make_accelerator(digital={"arithmetic": "integer"}))
+    (reshape,) = (item for item in program.instructions if isinstance(item, Digital) and item.op == "reshape")
+    wide = replace(program.buffers[reshape.output], low=-200, high=255)
+    program = replace(program, buffers={**program.buffers, reshape.output: wide})
+    elements = {name: one.element for name, one in plan_memory(program).buffers.items()}
+    assert elements[reshape.inputs[0]] is elements[reshape.output] is Element.I16
     (expected,) = mho.simulate(program, inputs).values()
     (found,) = run_in_c(program, {program.inputs[0]: inputs}).values()
     np.testing.assert_array_equal(found, expected)
