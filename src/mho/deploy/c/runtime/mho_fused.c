@@ -34,6 +34,7 @@ typedef struct part {
     uint16_t *starts, *stops;
     int16_t *masks, *weights;
     uint32_t inputs, outputs, width, takes_all; /* takes_all: whole codes */
+    uint32_t repeat; /* inputs are those of the first so many codes, again and again with other shifts; 0: they are not */
 } part;
 
 /* What is known of the loop at word `at` on these cells. */
@@ -174,38 +175,59 @@ static uint64_t slice_mask(const nest *n, const reading *r, uint32_t *levels) {
     return mask;
 }
 
+static void find_repeat(part *p) {
+    uint32_t k, size = 0;
+    while (size < p->inputs && p->shifts[size] == p->shifts[0]) {
+        size++;
+    }
+    p->repeat = size > 0 && size < p->inputs && p->inputs % size == 0 ? size : 0;
+    for (k = size; p->repeat > 0 && k < p->inputs; k++) {
+        const uint32_t first = k / size * size;
+        if (p->offsets[k] != p->offsets[k - first] || p->shifts[k] != p->shifts[first] || p->masks[k] != p->masks[first] ||
+            p->masks[k - first] != p->masks[0]) {
+            p->repeat = 0;
+        }
+    }
+}
+
 /* Number the inputs of a part. Each row is one, or where `merges` all rows that take other bits of the same code. */
 static int list_inputs(const reading *r, uint64_t slices, int merges, part *p) {
     const uint64_t largest = r->codes.element == MHO_U8 ? 0xffU : UINT64_MAX;
-    uint32_t i, k;
+    uint32_t i, k, turn;
     p->inputs = 0;
     p->offsets = allocate(r->rows, 4), p->shifts = allocate(r->rows, 1), p->masks = allocate(r->rows, 2);
     if (!p->offsets || !p->shifts || !p->masks) {
         return 0;
     }
-    for (i = 0; i < r->rows; i++) {
-        const int32_t offset = (int32_t)mho_take_one(&r->row_offsets, r->row_start + i);
-        const uint32_t shift = (uint32_t)mho_take_one(&r->row_shifts, r->row_start + i);
-        const uint64_t taken = merges ? (slices << shift) & largest : slices & largest >> shift;
-        for (k = merges ? p->inputs : 0; k > 0 && p->offsets[k - 1] != offset; k--) {
+    for (turn = 0; turn < (merges ? 1U : 63U); turn++) { /* rows of one shift stand together */
+        for (i = 0; i < r->rows; i++) {
+            const int32_t offset = (int32_t)mho_take_one(&r->row_offsets, r->row_start + i);
+            const uint32_t shift = (uint32_t)mho_take_one(&r->row_shifts, r->row_start + i);
+            const uint64_t taken = merges ? (slices << shift) & largest : slices & largest >> shift;
+            if (!merges && shift != turn) {
+                continue;
+            }
+            for (k = merges ? p->inputs : 0; k > 0 && p->offsets[k - 1] != offset; k--) {
+            }
+            if (k == 0) {
+                first_of[p->inputs] = i;
+                p->offsets[p->inputs] = offset;
+                p->shifts[p->inputs] = merges ? 0 : (uint8_t)shift;
+                p->masks[p->inputs] = 0;
+                k = ++p->inputs;
+            }
+            if (taken > 0x7fffU || (merges && (slices << shift) >> shift != slices) || ((uint64_t)p->masks[k - 1] & taken)) {
+                return 0;
+            }
+            p->masks[k - 1] = (int16_t)((uint64_t)p->masks[k - 1] | taken);
+            group_of[i] = k - 1;
         }
-        if (k == 0) {
-            first_of[p->inputs] = i;
-            p->offsets[p->inputs] = offset;
-            p->shifts[p->inputs] = merges ? 0 : (uint8_t)shift;
-            p->masks[p->inputs] = 0;
-            k = ++p->inputs;
-        }
-        if (taken > 0x7fffU || (merges && (slices << shift) >> shift != slices) || ((uint64_t)p->masks[k - 1] & taken)) {
-            return 0;
-        }
-        p->masks[k - 1] = (int16_t)((uint64_t)p->masks[k - 1] | taken);
-        group_of[i] = k - 1;
     }
     p->width = (p->inputs + LANES - 1) / LANES * LANES;
     for (k = 0, p->takes_all = 1; k < p->inputs; k++) {
         p->takes_all &= p->shifts[k] == 0 && p->masks[k] == 0xff;
     }
+    find_repeat(p);
     return 1;
 }
 
@@ -392,6 +414,18 @@ static void take_inputs(const reading *r, const part *p, int64_t from, int16_t *
     if (r->codes.element == MHO_U8 && p->takes_all) {
         for (k = 0; k < count; k++) {
             out[k] = codes[from + offsets[k]];
+        }
+    } else if (r->codes.element == MHO_U8 && p->repeat > 0) {
+        static uint8_t taken[MHO_MAX_ROWS];
+        uint32_t first;
+        for (k = 0; k < p->repeat; k++) {
+            taken[k] = codes[from + offsets[k]];
+        }
+        for (first = 0; first < count; first += p->repeat) {
+            const int32_t shift = shifts[first], mask = masks[first];
+            for (k = 0; k < p->repeat; k++) {
+                out[first + k] = (int16_t)((taken[k] >> shift) & mask);
+            }
         }
     } else if (r->codes.element == MHO_U8) {
         for (k = 0; k < count; k++) {
