@@ -41,6 +41,10 @@ _HOMES = {
     "digital_work": "mho.api.programs",
     "timing": "mho.api.programs",
     "count_zero_slices": "mho.api.programs",
+    "load_decoder": "mho.api.language",
+    "share_weights": "mho.api.language",
+    "first_inputs": "mho.api.language",
+    "generate": "mho.api.language",
     "emit": "mho.api.targets",
     "vectors": "mho.api.targets",
     "run_on_device": "mho.api.targets",
@@ -89,6 +93,10 @@ if TYPE_CHECKING:
     from mho.api.chips import calibrate as calibrate
     from mho.api.chips import estimate as estimate
     from mho.api.chips import recalibrate as recalibrate
+    from mho.api.language import first_inputs as first_inputs
+    from mho.api.language import generate as generate
+    from mho.api.language import load_decoder as load_decoder
+    from mho.api.language import share_weights as share_weights
     from mho.api.networks import load as load
     from mho.api.networks import load_layers as load_layers
     from mho.api.networks import quantize as quantize

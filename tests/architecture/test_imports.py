@@ -82,12 +82,19 @@ CLI_BELOW = {
     "a setting of the process, which is the command's own": "quantization.allocator",
     "which files a configuration reads and writes": "workflow.config workflow.search_run workflow.study "
     "workflow.study_config",
+    "what a language model took, which is printed": "evaluation.generation",
     "what is printed of runs, searches and their progress": "workflow.dry_run workflow.progress workflow.run",
 }
 """Why commands import modules below the public API all the same -> which."""
 
 HEAVY = {
-    "torch": (*TORCH, "network/torch_reader.py", "network/loading.py", "network/reference.py"),
+    "torch": (
+        *TORCH,
+        "network/torch_reader.py",
+        "network/torch_decoder.py",
+        "network/loading.py",
+        "network/reference.py",
+    ),
     "torchvision": TORCH,
     "onnx": ("network/", "quantization/"),
     "onnx_ir": ("network/", "quantization/"),
@@ -99,6 +106,7 @@ HEAVY = {
     "stable_baselines3": ("bit_search/",),
     "optuna": ("bit_search/",),
     "sklearn": ("data/",),
+    "transformers": ("evaluation/tokenizer.py",),
     "highspy": ("linear_programs.py",),
     "scipy": ("array/nodal.py", "array/placement.py", "evaluation/confidence.py", "evaluation/significance.py"),
 }

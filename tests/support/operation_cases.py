@@ -49,6 +49,8 @@ class OperationCase:
         values = [3 * generator.standard_normal((samples, *shape)).astype(np.float32) for shape in self.shapes]
         if self.op == "embed":
             return [generator.integers(-3, 3, x.shape).astype(np.float32) for x in values]
+        if self.op == "scatter":
+            values[1] = np.argsort(generator.random((samples, 4)))[:, : self.shapes[1][0]].astype(np.float32) - 2
         return [np.abs(x) + np.float32(0.1) for x in values] if self.op in ("log", "sqrt") else values
 
     def infer_shape(self) -> tuple[int, ...]:
@@ -117,6 +119,8 @@ CASES = [
     _case("slice", IMAGE, axes=(1, 3), starts=(3, 1), ends=(-1, 6), steps=(-2, 3)),
     _case("gather", (2, 5, 3), constants=[np.array([[4, 0, 4]])], axis=1),
     _case("embed", (1, 5), constants=[(3, 4)]),
+    _case("scatter", (2, 5, 3), (2,), (2, 2, 3), axis=1),
+    _case("scatter", (4, 3), (1,), (1, 3), axis=0),
     _case("expand", (3, 1), shape=(2, 3, 4)),
     _case("pad", (1, 3, 4), pads=(0, 1, 2, 0, 0, 1), value=0.5),
     _case("resize_nearest", (1, 3, 2, 4), scales=(1.0, 1.0, 3.0, 2.0)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from mho.arithmetic.attributes import Attributes, Shape, get_float, get_floats, get_int, get_ints
 from mho.arithmetic.operation import Attribute, Operation, RequiredWindows, Use, as_first, as_operands, each_apart
-from mho.arithmetic.required_windows import along, first_of, pad_rank, stretch
+from mho.arithmetic.required_windows import along, first_of, largest, pad_rank, stretch
 from mho.arithmetic.shapes import ShapeError, broadcast
 
 
@@ -85,6 +86,30 @@ def _check_table(shapes: Sequence[Shape], attributes: Attributes, constants: Map
 def _embed_windows(use: Use, operands: Sequence[RequiredWindows | None]) -> RequiredWindows:
     required = first_of(use, operands)
     return required.reshape(*required.shape, *(1,) * (len(use.shape) - required.ndim))
+
+
+def _scatter_shape(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
+    """data, indices[n], updates: n slices along `axis` that take the places of those that the indices name."""
+    (data, indices, updates), axis = shapes, get_int(attributes, "axis")
+    if len(indices) != 1 or updates != (*data[:axis], *indices, *data[axis + 1 :]):
+        raise ShapeError(f"{list(updates)} at {list(indices)} places along axis {axis} of {list(data)}")
+    return data
+
+
+def _check_scattered(shapes: Sequence[Shape], attributes: Attributes, constants: Mapping[int, NDArray[Any]]) -> None:
+    """Indices and updates are computed; data may be constant."""
+    del shapes, attributes
+    if set(constants) - {0}:
+        raise ShapeError("its indices or updates are constant")
+
+
+def _scatter_windows(use: Use, operands: Sequence[RequiredWindows | None]) -> RequiredWindows:
+    """Whichever slice an update falls on, any of them may be read."""
+    axis, (data, indices, updates) = get_int(use.attributes, "axis"), operands
+    known = [one for one in (data, None if updates is None else largest(updates, axis)) if one is not None]
+    if indices is not None:
+        known.append(largest(indices, 0).reshape((1,) * len(use.shape)))
+    return reduce(np.maximum, known)
 
 
 def _expand_shape(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
@@ -235,6 +260,12 @@ OPERATIONS = (
         name="embed", kernels="movement", shape=_embed_shape, operands=(2, 2), required_windows=_embed_windows,
         non_negative=lambda use, _: bool((use.constants[1] >= 0).all()), keeps_samples=lambda use: bool(use.shapes[0]),
         check_constants=_check_table, learned=("weight",),
+    ),
+    Operation(
+        name="scatter", kernels="movement", shape=_scatter_shape, operands=(3, 3),
+        attributes={"axis": Attribute("int")}, required_windows=_scatter_windows,
+        non_negative=lambda _, known: known[0] and known[2], keeps_samples=lambda _: False,
+        check_constants=_check_scattered,
     ),
     Operation(
         name="expand", kernels="movement", shape=_expand_shape, attributes=_SHAPE, onnx="Expand", moves=True,

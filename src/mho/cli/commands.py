@@ -83,6 +83,10 @@ COMMANDS = {
         "mho.cli.simulate:simulate", "Run a program, exactly or on a chip with its noise.", PROGRAMS,
         "simulate program.mho --inputs samples.npz --seed 3 -o outputs.npz",
     ),
+    "generate": Command(
+        "mho.cli.generate:generate", "Let a language model on a chip go on with a prompt.", PROGRAMS,
+        "generate decode.mho --prefill prefill.mho --tokenizer FOLDER --prompt 'The capital of France is'",
+    ),
     "calibrate-adcs": Command(
         "mho.cli.calibrate_adcs:calibrate_adcs", "Find the ranges of a chip's ADCs from samples.", PROGRAMS,
         "calibrate-adcs program.mho --inputs samples.npz --seed 3 -o ranges.npz",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mho.cost_model.energy import EnergyBreakdown
 from mho.cost_model.layer_tables import network_policy
 from mho.errors import ConfigError, ScheduleError
 from mho.evaluation.deployment import ChipDeployment, Deployment, find_deployment
@@ -13,7 +14,7 @@ from mho.mapping.layer_mapping import DEFAULT_MODEL, MappingModel
 from mho.network.graph import Network
 from mho.policy import Policy
 from mho.program.lowering import compile_network, compile_schedule, require_integers
-from mho.program.program import ABOVE_BOUND, Program
+from mho.program.program import ABOVE_BOUND, CALL_ENERGY, Program
 from mho.scheduling.chip_schedule import ChipSchedule
 from mho.scheduling.duplication import Objective
 from mho.scheduling.regime import Regime
@@ -59,7 +60,15 @@ def compile_for_machine(
     _check_use(deployment, objective, batch)
     above = {name: round(error, 6) for name, error in deployment.above_bound.items()}
     carried = {**(metadata or {}), ABOVE_BOUND: above} if above else metadata
+    if quantized.states:  # their calls are priced by what generates from the program alone
+        carried = {**(carried or {}), CALL_ENERGY: _describe_energy(deployment.energy)}
     return compile_deployment(quantized, deployment, metadata=carried)
+
+
+def _describe_energy(energy: EnergyBreakdown) -> dict[str, Any]:
+    """Return energies as JSON has them."""
+    known = {str(component): value for component, value in energy.component_aj.items()}
+    return {"component_aj": known, "unspecified": [str(component) for component in energy.unspecified]}
 
 
 def _check_use(deployment: Deployment, objective: Objective | None, batch: int) -> None:

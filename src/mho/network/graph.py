@@ -23,6 +23,7 @@ from mho.arithmetic.operations import OPERATIONS
 from mho.display import Table, Tabular
 from mho.errors import MhoError, suggest
 from mho.formats import plural
+from mho.network.state import State, check_states
 
 Attribute = int | float | bool | str | tuple[int, ...] | tuple[float, ...]
 
@@ -171,6 +172,7 @@ class Network(Tabular):
         nodes: each node's inputs are network inputs, constants or outputs of earlier nodes.
         constants: weights and other fixed arrays by name; read-only.
         shapes: per-sample shape of every tensor that is not a constant.
+        states: inputs and outputs that are carried from one call to the next.
     """
 
     name: str
@@ -179,6 +181,7 @@ class Network(Tabular):
     nodes: tuple[Node, ...]
     constants: Mapping[str, NDArray[Any]]
     shapes: Mapping[str, tuple[int, ...]]
+    states: tuple[State, ...] = ()
 
     def __post_init__(self) -> None:
         constants = {name: _read_only(np.asarray(value)) for name, value in self.constants.items()}
@@ -187,7 +190,8 @@ class Network(Tabular):
         self._verify()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Network, (self.name, self.inputs, self.outputs, self.nodes, dict(self.constants), dict(self.shapes))
+        constants, shapes = dict(self.constants), dict(self.shapes)
+        return Network, (self.name, self.inputs, self.outputs, self.nodes, constants, shapes, self.states)
 
     @property
     def mvm_nodes(self) -> tuple[Node, ...]:
@@ -262,6 +266,12 @@ class Network(Tabular):
         for output in self.outputs:
             if output.name not in known:
                 raise MhoError(f"output {output.name!r} is never made", where=self.name)
+        check_states(
+            self.states,
+            {tensor.name: tensor.shape for tensor in self.inputs},
+            {tensor.name: tensor.shape for tensor in self.outputs},
+            self.name,
+        )
 
     def _check_scales(self, node: Node, grids: LayerQuantization) -> None:
         """Refuse scales with which float32 does not hold a layer's operands, its sums, or what one unit of them is."""

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from mho.network.draft import Unsupported
 from mho.network.onnx_composites import composed
-from mho.network.onnx_graph import Converter
+from mho.network.onnx_graph import NUMBERS, Converter
 from mho.network.onnx_steps import Steps
-from mho.network.onnx_values import normalize_axis
+from mho.network.onnx_values import Activation, normalize_axis
 
 _MOST_INDICES = 1 << 24
 _MOST_MASKED = 1 << 22
@@ -145,9 +145,31 @@ def _scatter_nd(steps: Steps) -> str:
     return _scatter(steps, _numbered(shape)[tuple(np.moveaxis(indices, -1, 0))])
 
 
+def _scatter_slices(steps: Steps, axis: int) -> str:
+    """Put whole slices at places that depend on the input: each slice has one index, which is repeated all over it."""
+    if steps.node.text("reduction", "none") != "none":
+        raise Unsupported(f"scatters by {steps.node.text('reduction', 'none')}")
+    data, indices, updates = (steps.reader.tensor(steps.node, index, NUMBERS) for index in range(3))
+    if steps.reader.is_fixed(steps.operand(2)):
+        raise Unsupported("scatters constants by computed indices")
+    count = steps.shape(steps.operand(1))[axis]
+    repeated = steps.reader.draft.producers().get(indices)
+    if repeated is not None and repeated.op == "expand":
+        (indices,) = repeated.inputs
+    if math.prod(shape := steps.reader.shape(indices)) != count or (count > 1 and shape[axis] != count):
+        raise Unsupported("scatters single elements, not whole slices, by computed indices")
+    if shape != (count,):
+        indices = steps.reader.emit(steps.node, "reshape", [indices], {"shape": (count,)}, step="places").output
+    made = steps.reader.emit(steps.node, "scatter", [data, indices, updates], {"axis": axis}).output
+    steps.reader.bind(made, Activation(made, steps.reader.type_of(steps.operand(0))))
+    return made
+
+
 def _scatter_elements(steps: Steps) -> str:
     shape = steps.shape(steps.operand(0))
     axis = normalize_axis(steps.node.integer("axis", 0), len(shape))
+    if not steps.reader.is_fixed(steps.operand(1)):
+        return _scatter_slices(steps, axis)
     indices = _indices(steps, (shape[axis],))
     cut = tuple(slice(None) if a == axis else slice(size) for a, size in enumerate(indices.shape))
     return _scatter(steps, np.take_along_axis(_numbered(shape)[cut], indices, axis))

@@ -7,11 +7,13 @@ alone and emitting the rest into a draft by each operation's converter; normaliz
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from mho.errors import InputFileError, MhoError
+from mho.input_files import parse_json
 from mho.network import (
     onnx_attention,
     onnx_branches,
@@ -33,6 +35,7 @@ from mho.network.normalize import normalize
 from mho.network.onnx_file import find_fault, load_model
 from mho.network.onnx_graph import Converter, GraphReader
 from mho.network.onnx_inputs import InputShapes
+from mho.network.state import STATES_KEY, read_states
 
 if TYPE_CHECKING:
     import onnx
@@ -86,4 +89,8 @@ def read_model(model: onnx_ir.Model, where: str, input_shapes: InputShapes | Non
     """Read a model that `load_model` or `prepare_model` checked. Raises as `read_onnx`."""
     draft = GraphReader(model, where, input_shapes).read(CONVERTERS)
     normalize(draft, where)
-    return draft.finish()
+    network = draft.finish()
+    if STATES_KEY in model.metadata_props:
+        held = parse_json(model.metadata_props[STATES_KEY].encode(), where=f"{where}: {STATES_KEY}")
+        return replace(network, states=read_states(held, where))
+    return network

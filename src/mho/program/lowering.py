@@ -21,7 +21,7 @@ from mho.network.layers import MvmLayer, derive_layer_table
 from mho.policy import BitWidths, Policy
 from mho.program.instructions import Digital, Instruction, Layer
 from mho.program.layer_lowering import LoweredLayer, lower_layer
-from mho.program.program import NORMALIZES_INPUT, Buffer, BufferKind, Program
+from mho.program.program import NORMALIZES_INPUT, STATES, Buffer, BufferKind, Program
 from mho.program.schedule import LayerSchedule, Schedule, StoredWait, Wait
 from mho.program.shared_writes import join_writes
 from mho.program.turn_lowering import TurnLowering
@@ -268,7 +268,8 @@ def _describe(network: Network, lowered: Sequence[LoweredLayer]) -> dict[str, An
     adc_bits = {one.layer.name: one.layer.adc_bits for one in lowered if one.layer.adc_bits is not None}
     steps = [operation for operation, _ in find_normalization(network)]
     normalization = {NORMALIZES_INPUT: steps} if steps else {}
-    return {"mho": __version__, "policy": read_widths(network, adc_bits).to_json(), **normalization}
+    states = {STATES: [state.to_json() for state in network.states]} if network.states else {}
+    return {"mho": __version__, "policy": read_widths(network, adc_bits).to_json(), **normalization, **states}
 
 
 def _used(buffers: dict[str, Buffer], network: Network) -> dict[str, Buffer]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -13,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.display import Table, Tabular
-from mho.errors import ProgramError
+from mho.errors import MhoError, ProgramError
 from mho.formats import plural
 from mho.hardware.spec import Accelerator
+from mho.network.state import State, check_states, read_states
 from mho.program.instructions import Instruction, Layer, Loop, Window
 from mho.program.schedule import Schedule
 from mho.program.turns import TurnSchedule
@@ -26,6 +28,12 @@ NORMALIZES_INPUT = "normalizes_input"
 
 ABOVE_BOUND = "above_max_error"
 """Key of a program's metadata: errors of the layers whose mapping does not keep `mapping.max_error`, by name."""
+
+STATES = "states"
+"""Key of a program's metadata: the states that are carried from call to call, see `Program.states`."""
+
+CALL_ENERGY = "call_energy"
+"""Key of a program's metadata: energy of one call by component, aJ, and the components that have no unit energy."""
 
 
 class BufferKind(StrEnum):
@@ -110,6 +118,21 @@ class Program(Tabular):
     def regime(self) -> Regime:
         """How its tiles lie in crossbars."""
         return Regime.ONE_CROSSBAR if self.schedule is None else self.schedule.regime
+
+    @cached_property
+    def states(self) -> tuple[State, ...]:
+        """The inputs and outputs that are carried from one call to the next. Raises `ProgramError`: not of this one."""
+        try:
+            states = read_states(self.metadata.get(STATES, []), self.name)
+            inputs, outputs = (
+                {name: self.buffers[name].shape for name in names} for names in (self.inputs, self.outputs)
+            )
+            check_states(states, inputs, outputs, self.name)
+        except ProgramError:
+            raise
+        except MhoError as error:
+            raise ProgramError(error.what, where=error.where, expected=error.expected) from error
+        return states
 
     @property
     def sample_bytes(self) -> int:

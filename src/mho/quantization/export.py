@@ -7,6 +7,7 @@ names and widths that do not follow from the integers are kept in the nodes' met
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ import numpy as np
 from mho.cache_folder import write_atomically
 from mho.errors import MhoError
 from mho.network.graph import Network, TensorInfo
+from mho.network.state import STATES_KEY
 from mho.quantization.export_operations import write_node
 from mho.quantization.model_writer import ModelWriter
 
@@ -68,9 +70,12 @@ def _build(network: Network) -> onnx.ModelProto:
         [_value_info(tensor, writer.is_batched) for tensor in network.outputs],
         list(writer.initializers.values()),
     )
-    return helper.make_model(
+    model = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=_IR_VERSION, producer_name="mho"
     )
+    if network.states:
+        helper.set_model_props(model, {STATES_KEY: json.dumps([state.to_json() for state in network.states])})
+    return model
 
 
 def _value_info(tensor: TensorInfo, is_batched: bool) -> onnx.ValueInfoProto:

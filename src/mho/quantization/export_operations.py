@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.arithmetic.attributes import get_floats, get_ints, get_text
+from mho.arithmetic.attributes import get_floats, get_int, get_ints, get_text
 from mho.arithmetic.operations import OPERATIONS
 from mho.errors import MhoError
 from mho.network.graph import Node, quantizer_grid
@@ -149,6 +149,22 @@ def _embed(writer: ModelWriter, node: Node) -> None:
     writer.emit("Gather", [table, indices], node.output, name=node.name, axis=0)
 
 
+def _scatter(writer: ModelWriter, node: Node) -> None:
+    """Each index stands for a whole slice: repeated all over it, as ScatterElements has them."""
+    data, places, updates = node.inputs
+    axis, shape = get_int(node.attributes, "axis"), writer.shape(updates)
+    sizes = [size if number == axis else 1 for number, size in enumerate(shape)]
+    held = {
+        key: writer.constant(f"{node.name}/{key}", value, np.int64)
+        for key, value in (("sizes", sizes), ("slice", shape))
+    }
+    whole = writer.hold_whole(places, node.name)
+    apart = writer.emit("Reshape", [whole, held["sizes"]], f"{node.output}/apart", name=f"{node.name}/apart")
+    spread = writer.emit("Expand", [apart, held["slice"]], f"{node.output}/places", name=f"{node.name}/places")
+    operands = [writer.hold(data), spread, writer.hold(updates)]
+    writer.emit("ScatterElements", operands, node.output, name=node.name, axis=axis)
+
+
 def _cast(writer: ModelWriter, node: Node) -> None:
     from onnx import TensorProto
 
@@ -200,6 +216,7 @@ WRITERS: Mapping[str, Callable[[ModelWriter, Node], None]] = MappingProxyType(
         "silu": _silu,
         "where": _where,
         "embed": _embed,
+        "scatter": _scatter,
         "top_k": _top_k,
         **dict.fromkeys(("equal", "less", "less_or_equal", "is_nan", "arg_max", "top_k_indices"), _whole),
         "cast": _cast,

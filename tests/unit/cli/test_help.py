@@ -41,6 +41,7 @@ OPTIONAL = {
     "agent", "learn_from", "probe_images", "ray", "storage", "data", "data_root", "chip_samples", "elapsed_s", "rows",
     "cols", "cell_bits", "write_latency_us", "mvm_latency_us", "dac_bits", "adc_bits", "encoding", "crossbars", "cores",
     "adc_range", "columns_per_adc", "programming_error", "read_noise",
+    "prompt", "prefill", "tokenizer",
 }  # fmt: skip
 """Options without which something is simply not done, or stays as the accelerator has it."""
 

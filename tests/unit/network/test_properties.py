@@ -21,11 +21,20 @@ def _sum_along(operands: list[torch.Tensor], attributes: dict[str, int]) -> torc
     return total if "k" not in attributes else total.repeat_interleave(attributes["k"], dim)
 
 
+def _any_slice(operands: list[torch.Tensor], attributes: dict[str, int]) -> torch.Tensor:
+    """Any slice of the updates may fall on any place, by any index."""
+    data, indices, updates = operands
+    return (
+        data + updates.sum(attributes["axis"] + 1, keepdim=True) + indices.sum(1).reshape(-1, *(1,) * (data.dim() - 1))
+    )
+
+
 CARRIERS = {
     **dict.fromkeys(("is_nan", "sign"), lambda operands, _: operands[0]),
     **dict.fromkeys(("equal", "less", "less_or_equal"), lambda operands, _: operands[0] + operands[1]),
     **dict.fromkeys(("arg_max", "top_k", "top_k_indices"), _sum_along),
     "embed": lambda operands, _: operands[0][..., None].expand(*operands[0].shape, operands[1].shape[1]),
+    "scatter": _any_slice,
     "where": lambda operands, _: operands[0] + operands[1] + operands[2],
 }
 """What reads the same elements as an operation whose result is a number though it reads NaN."""

@@ -59,15 +59,38 @@ def run_embed(operands: Sequence[Tensor], attributes: Attributes) -> Tensor:
     del attributes
     indices, table = operands
     rows = table.shape[0]
-    fits = (indices == indices.round()) & (indices >= -rows) & (indices < rows)
+    chosen = _whole_indices(indices, rows, f"into a table of {rows} rows", where="embedding")
+    return functional.embedding(chosen, table.reshape(rows, -1)).reshape(*indices.shape, *table.shape[1:])
+
+
+def _whole_indices(indices: Tensor, size: int, what: str, *, where: str) -> Tensor:
+    """Return indices, counted from 0, as integers. Raises `DataError` for others than whole numbers -size..size-1."""
+    fits = (indices == indices.round()) & (indices >= -size) & (indices < size)
     # A compiled network looks up without this check, which would cut it in two, and fails at places outside a table.
     if not torch.compiler.is_compiling() and not bool(fits.all()):
         raise DataError(
-            f"index {float(indices[~fits].flatten()[0]):g} into a table of {rows} rows", where="embedding",
-            expected=f"whole numbers from 0 to {rows - 1}",
+            f"index {float(indices[~fits].flatten()[0]):g} {what}", where=where,
+            expected=f"whole numbers from 0 to {size - 1}",
         )  # fmt: skip
-    chosen = torch.where(indices < 0, indices + rows, indices).to(torch.int64)
-    return functional.embedding(chosen, table.reshape(rows, -1)).reshape(*indices.shape, *table.shape[1:])
+    return torch.where(indices < 0, indices + size, indices).to(torch.int64)
+
+
+def run_scatter(operands: Sequence[Tensor], attributes: Attributes) -> Tensor:
+    """Let slices of `updates` along `axis` take the places of those of `data` that `indices` name; the last stays.
+
+    Raises:
+        DataError: an index is no whole number, or lies outside of the axis; -1 is its last slice.
+    """
+    data, indices, updates = operands
+    dim = get_int(attributes, "axis") + 1
+    data = data if data.dim() == updates.dim() else data.expand(updates.shape[0], *data.shape)
+    places = _whole_indices(indices, data.shape[dim], f"of {data.shape[dim]} slices", where="scatter")
+    order = torch.arange(places.shape[-1], device=data.device)
+    named = places[:, None, :] == torch.arange(data.shape[dim], device=data.device)[:, None]
+    last = torch.where(named, order, -1).amax(-1)  # [samples, size of the axis]: which update stays there, or -1
+    shape = [size if axis in (0, dim) else 1 for axis, size in enumerate(data.shape)]
+    last = last.reshape(shape)
+    return torch.where(last >= 0, updates.gather(dim, last.clamp_min(0).expand_as(data)), data)
 
 
 def _expand(x: Tensor, attributes: Attributes) -> Tensor:
