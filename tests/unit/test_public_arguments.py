@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cached_decoder import CachedDecoder
 from chip_networks import make_chain
 
 import mho
@@ -35,8 +36,15 @@ def calls(tmp_path_factory):
     labels = np.zeros(4, np.int64)
     folder = tmp_path_factory.mktemp("public")
     policy = mho.Policy.uniform(network.layer_names, "4/4")
+    decoder = CachedDecoder(layers=1)
+    whole, ids = mho.load_decoder(decoder, context=4, block=4), np.zeros((2, 4), np.int64)
+    language = mho.quantize(whole, "4/4", mho.first_inputs(whole, ids))
     return {
         "load": {"model": torch.nn.Linear(4, 2), "example_input": (1, 4), "input_shape": (1, 4)},
+        "load_decoder": {"module": decoder, "context": 4, "block": 4},
+        "share_weights": {"quantized": language, "form": whole},
+        "first_inputs": {"network": whole, "tokens": ids},
+        "generate": {"program": mho.compile(language, "isaac"), "prompt": [1, 2], "tokens": 1},
         "load_layers": {"model": str(NONE)},
         "accelerator": {"name_or_path": "isaac"},
         "cost": {"network": network, "accelerator": "pelke2026-4bit"},

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mho.api.arguments import Hardware, as_conditions, as_program, as_ranges, chip_hardware
 from mho.argument_checks import check_arguments
-from mho.errors import ConfigError, MhoError
+from mho.errors import ConfigError, DataError, MhoError
 from mho.network.graph import Network
 
 if TYPE_CHECKING:
@@ -78,11 +78,11 @@ def first_inputs(network: Network, tokens: NDArray[Any]) -> dict[str, NDArray[An
         tokens: whole numbers [N, block].
 
     Raises:
-        MhoError: the network has no states, or tokens of another shape.
+        DataError: the network has no states, or tokens are no whole numbers or of another shape.
     """
     from mho.network.forms import first_inputs
 
-    return first_inputs(network, np.asarray(tokens))
+    return first_inputs(network, _as_tokens(tokens, "tokens"))
 
 
 @check_arguments("tokenizer", "generator", "prompt")
@@ -124,7 +124,8 @@ def generate(
 
     Raises:
         ConfigError: arguments do not go together.
-        DataError: a token that there is not, or more tokens than the context holds.
+        DataError: a prompt of something else than whole numbers, a token that there is not, or more tokens than the
+            context holds.
         ProgramError: no program of a language model, or two of different ones.
     """
     from mho.evaluation.compilation import time_deployed
@@ -146,7 +147,7 @@ def generate(
     engines = [_engine(form.program, seed, hardware, conditions, ranges) for form in forms]
     end = None if reader is None else reader.eos_token_id
     found = generate_tokens(
-        forms, engines, [int(token) for token in given], tokens,
+        forms, engines, _as_tokens(given, "prompt", axes=1).tolist(), tokens,
         times_ps=[time_deployed(form.program) for form in forms],
         sampling=Sampling(temperature, top_k),
         generator=generator or np.random.default_rng(0),  # draws nothing at temperature 0
@@ -154,6 +155,17 @@ def generate(
         on_token=on_token,
     )  # fmt: skip
     return found if reader is None else replace(found, text=reader.decode(list(found.tokens)))
+
+
+def _as_tokens(values: Any, where: str, axes: int = 2) -> NDArray[np.int64]:
+    try:
+        tokens = np.asarray(values)
+    except (TypeError, ValueError) as error:  # lists of several lengths
+        raise DataError(str(error), where=where, expected="whole numbers") from None
+    if tokens.ndim != axes or (tokens.size and tokens.dtype.kind not in "iu"):
+        expected = "whole numbers " + ("[N, tokens]" if axes == 2 else "[tokens]")
+        raise DataError(f"{tokens.dtype} {list(tokens.shape)}", where=where, expected=expected)
+    return tokens.astype(np.int64)
 
 
 def _as_tokenizer(tokenizer: Tokenizer | str | Path | None) -> Tokenizer | None:

@@ -242,3 +242,9 @@ def test_a_tokenizer_turns_text_into_tokens_and_back(programs: list[Program]) ->
     assert found.text == Letters().decode(list(found.tokens))
     with pytest.raises(ConfigError, match="without a tokenizer"):
         mho.generate(programs[0], "abc")
+
+
+@pytest.mark.parametrize("prompt", [[1.5], [[1, 2]], ["a"], b"ab", None])
+def test_a_prompt_of_something_else_than_whole_numbers_is_refused(programs: list[Program], prompt: object) -> None:
+    with pytest.raises(DataError, match="whole numbers"):
+        mho.generate(programs[0], prompt)  # type: ignore[arg-type]
