@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,9 @@ from mho.cache_folder import write_atomically
 from mho.data.dataset import Split
 from mho.errors import UnsupportedOperationError
 from mho.hardware.chip import DigitalArithmetic
+
+if TYPE_CHECKING:
+    from mho.network.graph import Network
 
 Logits = NDArray[np.float32]
 CLOSE = 1e-5
@@ -81,14 +85,19 @@ class Comparison:
     logits: Logits
     batch_size: int
 
+    @cached_property
+    def _network(self) -> Network:
+        from mho.network.onnx_reader import read_onnx
+
+        return read_onnx(self.network_file)
+
     def with_reference(self, images: int) -> dict[str, Any]:
         """Compare with the integer network, run without slices and tiles."""
-        from mho.network.onnx_reader import read_onnx
         from mho.network.reference import run_quantized
         from mho.program.container import read_program
         from mho.program.lowering import lower_digital
 
-        network = lower_digital(read_onnx(self.network_file), read_program(self.program_file).accelerator).network
+        network = lower_digital(self._network, read_program(self.program_file).accelerator).network
 
         def run(inputs: NDArray[np.float32]) -> Logits:
             return _only(run_quantized(network, inputs))
@@ -116,7 +125,6 @@ class Comparison:
         is off; the number of predictions that it changes is in the detail. Where the digital unit has no floats, it
         rounds elsewhere, so that a share of the predictions may differ.
         """
-        from mho.network.onnx_reader import read_onnx
         from mho.quantization.export_check import compare_with_onnxruntime
 
         answers = (
@@ -145,9 +153,7 @@ class Comparison:
         )
         passed = True
         if differing.size:
-            shown = compare_with_onnxruntime(
-                read_onnx(self.network_file), self.network_file, self.test.inputs(differing)
-            )
+            shown = compare_with_onnxruntime(self._network, self.network_file, self.test.inputs(differing))
             passed = shown.is_explained and len(shown.differences) == differing.size
             detail += "; first differing requantizations: " + ", ".join(
                 f"image {differing[found.sample]} in {found.layer or found.operand} ({found.cause})"
@@ -161,8 +167,8 @@ class Comparison:
         return read_program(self.program_file).accelerator.digital.arithmetic is DigitalArithmetic.INTEGER
 
     def _run_onnxruntime(self, *, optimize: bool) -> Logits:
-        shape = self.logits.shape[1:]
-        return _run_onnxruntime(self.network_file, self.test, self.batch_size, shape, optimize=optimize)
+        shape, kind = self.logits.shape[1:], self._network.inputs[0].dtype
+        return _run_onnxruntime(self.network_file, self.test, self.batch_size, shape, kind, optimize=optimize)
 
     def _differs(self, theirs: Logits, *, close: float = CLOSE) -> NDArray[np.bool_]:
         """Tell of each sample whether outputs [N, ...] predict something else than the executor's."""
@@ -203,12 +209,16 @@ class Comparison:
         }
 
 
-def _run_onnxruntime(path: Path, test: Split, batch_size: int, shape: tuple[int, ...], *, optimize: bool) -> Logits:
-    """Return outputs of ONNX Runtime, [N, *shape]. Raises `UnsupportedOperationError` where it refuses the file."""
+def _run_onnxruntime(
+    path: Path, test: Split, batch_size: int, shape: tuple[int, ...], kind: str, *, optimize: bool
+) -> Logits:
+    """Return outputs of ONNX Runtime, [N, *shape], for inputs of a type of NumPy.
+
+    Raises:
+        UnsupportedOperationError: it refuses the file.
+    """
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as known
-
-    from mho.network.onnx_reader import read_onnx
 
     refusals = known.Fail, known.InvalidArgument, known.InvalidGraph, known.NotImplemented, known.RuntimeException
     options = onnxruntime.SessionOptions()
@@ -219,7 +229,6 @@ def _run_onnxruntime(path: Path, test: Split, batch_size: int, shape: tuple[int,
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         taken = session.get_inputs()[0]
         size = 1 if isinstance(taken.shape[0], int) else batch_size
-        kind = read_onnx(path).inputs[0].dtype
         parts = [
             session.run(None, {taken.name: test.inputs(batch).astype(kind)})[0] for batch in _batches(len(test), size)
         ]
