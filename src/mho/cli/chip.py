@@ -28,6 +28,9 @@ ChipInputsOption = Annotated[
     typer.Option(metavar="X.npz", help="A few hundred real samples: arrays [N, ...] by the names of the inputs."),
 ]
 ChipSeedOption = Annotated[int, typer.Option(metavar="N", min=0, help="Of the chip.")]
+NoisySeedOption = Annotated[
+    int | None, typer.Option(metavar="N", min=0, help="Run it on the chip that this seed gives, not exactly.")
+]
 HardwareOption = Annotated[
     str | None,
     typer.Option(metavar="NAME|FILE", help="Cells, wires and converters of the chip; by default the program's own."),
@@ -79,6 +82,14 @@ class Chip:
         if self.placement is not None and not takes_effect(*own):
             raise ConfigError(f"--placement changes nothing on {hardware.name}", expected=REQUIREMENTS[own[0]].words)
         return hardware
+
+
+def check_seed(seed: int | None, given: Mapping[str, Any]) -> None:
+    """Refuse options of a chip, by name, beside which no seed says what chip. Raises `ConfigError`."""
+    names = [name for name, value in given.items() if value is not None]
+    if seed is None and names:
+        what = f"--{names[0]} describes a noisy chip" if names[0] == "hardware" else f"--{names[0]} is of a chip"
+        raise ConfigError(what, expected="--seed N beside it, which says what chip")
 
 
 def load_chip(

@@ -12,7 +12,16 @@ import typer
 
 import mho
 from mho.cli.arguments import MOST, JsonOption
-from mho.cli.chip import ElapsedOption, HardwareOption, ProgramArgument, RangesOption, TemperatureOption, load_chip
+from mho.cli.chip import (
+    ElapsedOption,
+    HardwareOption,
+    NoisySeedOption,
+    ProgramArgument,
+    RangesOption,
+    TemperatureOption,
+    check_seed,
+    load_chip,
+)
 from mho.errors import ConfigError
 from mho.program.container import read_program
 from mho.terminal import echo
@@ -42,9 +51,6 @@ TopKOption = Annotated[
     int | None, typer.Option("--top-k", metavar="K", min=1, help="Draw from the K highest scores alone.")
 ]
 DrawSeedOption = Annotated[int, typer.Option(metavar="N", min=0, help="Of the tokens that are drawn.")]
-SeedOption = Annotated[
-    int | None, typer.Option(metavar="N", min=0, help="Run it on the chip that this seed gives, not exactly.")
-]
 
 
 def generate(
@@ -57,7 +63,7 @@ def generate(
     temperature: SamplingTemperatureOption = 0.0,
     top_k: TopKOption = None,
     draw_seed: DrawSeedOption = 0,
-    seed: SeedOption = None,
+    seed: NoisySeedOption = None,
     hardware: HardwareOption = None,
     elapsed_s: ElapsedOption = None,
     temperature_k: TemperatureOption = None,
@@ -75,8 +81,7 @@ def generate(
     if temperature == 0 and draw_seed:
         raise ConfigError("--draw-seed is of tokens that are drawn", expected="--temperature above 0 beside it")
     of_chip = {"hardware": hardware, "elapsed-s": elapsed_s, "temperature-k": temperature_k, "ranges": ranges}
-    if seed is None and (names := [name for name, value in of_chip.items() if value is not None]):
-        raise ConfigError(f"--{names[0]} is of a chip", expected="--seed N beside it, which says what chip")
+    check_seed(seed, of_chip)
     loaded, chip = read_program(program), dict[str, Any]()
     if seed is not None:
         state: dict[str, Any] = {"elapsed_s": elapsed_s, "temperature_k": temperature_k, "reads": None}

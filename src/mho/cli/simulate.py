@@ -21,6 +21,7 @@ from mho.cli.chip import (
     Chip,
     ElapsedOption,
     HardwareOption,
+    NoisySeedOption,
     PlacementOption,
     ProgramArgument,
     RangesOption,
@@ -28,6 +29,7 @@ from mho.cli.chip import (
     Samples,
     TemperatureOption,
     TransferredOption,
+    check_seed,
     load_chip,
     tell_elsewhere,
 )
@@ -69,9 +71,6 @@ BatchSizeOption = Annotated[
         help="Samples at once, by default what suits the engine; changes results only where reads are noisy.",
     ),
 ]
-SeedOption = Annotated[
-    int | None, typer.Option(metavar="N", min=0, help="Run it on the chip that this seed gives, not exactly.")
-]
 CorrectionsOption = Annotated[
     Path | None, typer.Option(metavar="C.npz", help="Corrections of channels, of `mho correct-channels`.")
 ]
@@ -96,7 +95,7 @@ def simulate(
     output: OutputOption = None,
     engine: EngineOption = Engine.EXECUTOR,
     batch_size: BatchSizeOption = None,
-    seed: SeedOption = None,
+    seed: NoisySeedOption = None,
     hardware: HardwareOption = None,
     elapsed_s: ElapsedOption = None,
     temperature_k: TemperatureOption = None,
@@ -130,7 +129,8 @@ def simulate(
     )
     given: dict[str, Any] = {"hardware": hardware, "elapsed-s": elapsed_s, "temperature-k": temperature_k}
     given |= {"reads": reads, "placement": placement, "ranges": ranges, "corrections": corrections}
-    _check_chip_options(inputs, engine, seed, [name for name, value in given.items() if value is not None])
+    check_seed(seed, given)
+    _check_chip_options(inputs, engine, seed)
     if transferred and ranges is None and corrections is None:
         raise ConfigError("--transferred is of ranges and corrections", expected="--ranges or --corrections beside it")
     check_outputs({"--output": output, "--trace": trace}, (program, inputs, hardware, ranges, corrections))
@@ -200,10 +200,7 @@ def _check_options(
         raise ConfigError("--batch is for --timing", hint="--batch-size sets how many samples an engine takes at once")
 
 
-def _check_chip_options(inputs: Path | None, engine: Engine, seed: int | None, given: list[str]) -> None:
-    if seed is None and given:
-        what = f"--{given[0]} describes a noisy chip" if given[0] == "hardware" else f"--{given[0]} is of a chip"
-        raise ConfigError(what, expected="--seed N beside it, which says what chip")
+def _check_chip_options(inputs: Path | None, engine: Engine, seed: int | None) -> None:
     if seed is not None and inputs is None:
         raise ConfigError("--seed is of the chip that runs the inputs", expected="--inputs X.npz beside it")
     if seed is not None and engine is Engine.INTERPRETER:
