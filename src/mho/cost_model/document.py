@@ -10,6 +10,7 @@ from mho.cost_model.bounds import LayerBound, bound_network
 from mho.cost_model.endurance import count_network_lifetime
 from mho.cost_model.energy import Component, EnergyBreakdown, NetworkEnergy
 from mho.cost_model.latency import LayerCost, NetworkCost
+from mho.formats import AJ_PER_PJ
 from mho.frozen_model import FrozenModel
 from mho.hardware.converters import MAX_ADC_BITS
 from mho.hardware.spec import Accelerator, Encoding
@@ -154,9 +155,6 @@ class CostDocument(FrozenModel, use_attribute_docstrings=False):
         )
 
 
-_AJ_PER_PJ = 1_000_000
-
-
 class EnergyRow(FrozenModel, use_attribute_docstrings=False):
     """Energy of one layer."""
 
@@ -204,4 +202,4 @@ def _components(energy: EnergyBreakdown, batch: int) -> dict[Component, float]:
 
 def _to_picojoules(attojoules: int, batch: int) -> float:
     """Return the double nearest to a batch's energy, for one of its samples."""
-    return attojoules / (_AJ_PER_PJ * batch)
+    return attojoules / (AJ_PER_PJ * batch)

@@ -21,14 +21,12 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from mho.cost_model.latency import LayerCost, NetworkCost
-from mho.formats import AJ_PER_UJ
+from mho.formats import AJ_PER_PJ, AJ_PER_UJ
 from mho.hardware.spec import Accelerator, Encoding
 from mho.mapping.activity import Activity, count_activity
 from mho.mapping.adc_resolution import layer_hardware
 from mho.mapping.layer_mapping import LayerMapping
 from mho.mapping.unit_energies import UnitEnergies
-
-_AJ_PER_PJ = 1_000_000
 
 
 class Component(StrEnum):
@@ -82,7 +80,7 @@ class EnergyBreakdown:
     @property
     def total_pj(self) -> float:
         """All that is specified, pJ."""
-        return self.total_aj / _AJ_PER_PJ
+        return self.total_aj / AJ_PER_PJ
 
     @property
     def total_uj(self) -> float:

@@ -17,11 +17,9 @@ from numpy.typing import NDArray
 
 from mho.display import Table, Tabular
 from mho.errors import ConfigError, DataError, ProgramError
-from mho.formats import PS_PER_MS, plural
+from mho.formats import AJ_PER_MJ, PS_PER_MS, plural
 from mho.network.state import POSITION, SCORES, TOKENS
 from mho.program.program import CALL_ENERGY, Program
-
-_AJ_PER_MJ = 10**15
 
 
 class Engine(Protocol):
@@ -89,7 +87,7 @@ class Form:
         values = list(found["component_aj"].values())
         if not all(type(value) is int and value >= 0 for value in values):
             raise ProgramError("its energies are no whole numbers", where=f"{self.program.name}: {CALL_ENERGY}")
-        return sum(values) / _AJ_PER_MJ
+        return sum(values) / AJ_PER_MJ
 
 
 def check_forms(programs: Sequence[Program]) -> tuple[Form, ...]:
@@ -324,9 +322,8 @@ def generate_tokens(
 def _phase(
     forms: Sequence[Form], times_ps: Sequence[int], calls: Mapping[int, int], tokens: int, simulated_s: float
 ) -> Phase:
-    energies = [form.call_energy_mj for form in forms if calls[form.block]]
     total = sum(time_ps * calls[form.block] for form, time_ps in zip(forms, times_ps, strict=True))
-    spent = None
-    if not any(one is None for one in energies):
-        spent = sum((form.call_energy_mj or 0.0) * calls[form.block] for form in forms if calls[form.block])
-    return Phase(tokens, {block: number for block, number in calls.items() if number}, simulated_s, total, spent)
+    made = {block: number for block, number in calls.items() if number}
+    energies = [(form.call_energy_mj, made[form.block]) for form in forms if form.block in made]
+    known = [energy * number for energy, number in energies if energy is not None]
+    return Phase(tokens, made, simulated_s, total, sum(known) if len(known) == len(energies) else None)

@@ -8,13 +8,13 @@ from decimal import Decimal
 import numpy as np
 from numpy.typing import NDArray
 
+from mho.formats import AJ_PER_PJ
 from mho.hardware.section import to_steps
 from mho.hardware.spec import Accelerator, Encoding
 from mho.mapping.activity import Activity, count_activity
 from mho.mapping.adc_resolution import conversion_bits
 from mho.mapping.layer_mapping import LayerMapping
 
-_AJ_PER_PJ = 1_000_000
 _BITS_PER_BYTE = 8
 
 Unit = Decimal | int | None
@@ -93,4 +93,4 @@ def _to_aj(picojoules: Decimal | None) -> int | None:
 
 
 def _per_bit(picojoules_per_byte: Decimal | None) -> Decimal | None:
-    return None if picojoules_per_byte is None else picojoules_per_byte * _AJ_PER_PJ / _BITS_PER_BYTE
+    return None if picojoules_per_byte is None else picojoules_per_byte * AJ_PER_PJ / _BITS_PER_BYTE

@@ -9,6 +9,7 @@ from typing import Any
 from mho.cost_model.document import to_microseconds
 from mho.evaluation.classes import Confusion, Labels, Predictions, count_confusions, score_classes
 from mho.evaluation.deployment import Deployment
+from mho.formats import AJ_PER_PJ
 from mho.mapping.occupancy import count_cells
 from mho.network.layers import MvmLayer
 from mho.policy import Policy
@@ -16,7 +17,6 @@ from mho.report.result_networks import ClassErrors, ClassFigures, ConfusedClasse
 from mho.scheduling.regime import Regime
 
 FLOAT_BITS = 32
-_AJ_PER_PJ = 1_000_000
 MOST_CONFUSIONS = 1000
 """Confused classes that a result lists: more than 32 classes can have."""
 
@@ -61,8 +61,8 @@ def split_cost(name: str, label: str, deployment: Deployment) -> CostSplit:
     if deployment.accelerator.energy.is_specified:
         energy = deployment.energy
         figures = {
-            "energy_pj": {one: aj / _AJ_PER_PJ for one, aj in energy.component_aj.items()},
-            "total_energy_pj": energy.total_aj / _AJ_PER_PJ,
+            "energy_pj": {one: aj / AJ_PER_PJ for one, aj in energy.component_aj.items()},
+            "total_energy_pj": energy.total_aj / AJ_PER_PJ,
             "energy_untold": energy.unspecified,
         }
     times = {component: to_microseconds(time_ps) for component, time_ps in deployment.time_components_ps.items()}

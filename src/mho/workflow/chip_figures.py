@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from mho.cost_model.document import to_microseconds
 from mho.evaluation.deployment import ChipDeployment, DeployedLayer, Deployment
+from mho.formats import AJ_PER_PJ
 from mho.hardware.spec import Accelerator
 from mho.mapping.adc_resolution import layer_hardware
 from mho.mapping.layer_mapping import describe_mapping
@@ -19,7 +20,6 @@ from mho.simulation.plan_timing import PlanTiming
 
 INPUTS = 3
 """Inputs that follow each other in the timeline."""
-_AJ_PER_PJ = 1_000_000
 
 
 def describe_deployments(deployments: Mapping[str, Deployment], labels: Mapping[str, str]) -> tuple[ChipFigures, ...]:
@@ -43,7 +43,7 @@ def _describe(name: str, label: str, deployment: Deployment, speedup: float) -> 
         bound_us=to_microseconds(deployment.bound_ps),
         interval_us=deployment.interval_ps / 1_000_000,
         total_us=to_microseconds(_time_inputs(deployment)),
-        energy_pj=energy.total_aj / _AJ_PER_PJ if energy.component_aj else None,
+        energy_pj=energy.total_aj / AJ_PER_PJ if energy.component_aj else None,
         writes=deployment.writes,
         cell_writes_per_input=deployment.cell_writes_per_input,
         cell_writes_per_day=deployment.cell_writes_per_day,
