@@ -162,7 +162,7 @@ def hash_file(path: str | Path) -> str:
     Raises:
         InputFileError: as `check_regular_file`, or it cannot be read.
     """
-    check_regular_file(path, expected="")
+    check_regular_file(path)
     with file_errors(path, "cannot be read"), Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

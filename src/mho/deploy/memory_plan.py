@@ -11,7 +11,7 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -127,6 +127,11 @@ def _find_elements(program: Program, products: Sequence[LayerProduct]) -> dict[s
     return elements
 
 
+def _keeps_numbers(item: Instruction, program: Program) -> TypeGuard[Digital]:
+    """Tell whether an instruction makes a tensor of the numbers of another, in whose place it lies: a reshape."""
+    return isinstance(item, Digital) and item.op == "reshape" and item.inputs[0] in program.buffers
+
+
 def _find_ranges(program: Program) -> dict[str, tuple[int, int]]:
     """Return the integers that tensors may hold: of a tensor and what it is reshaped to, which share a place, all."""
     ranges = {
@@ -136,7 +141,7 @@ def _find_ranges(program: Program) -> dict[str, tuple[int, int]]:
     }
     source_of: dict[str, str] = {}
     for item in program.instructions:
-        if isinstance(item, Digital) and item.op == "reshape" and item.inputs[0] in ranges:
+        if _keeps_numbers(item, program) and item.inputs[0] in ranges:
             source = source_of[item.output] = source_of.get(item.inputs[0], item.inputs[0])
             (low, high), (first, last) = ranges[source], ranges[item.output]
             ranges[source] = min(low, first), max(high, last)
@@ -215,7 +220,7 @@ def _share_places(
     last: dict[str, int] = {name: use[1] for name, use in uses.items()}
     for step, (item, _) in enumerate(steps):
         if isinstance(item, Digital):
-            if item.op == "reshape" and item.inputs[0] in program.buffers:
+            if _keeps_numbers(item, program):
                 _join(owner, last, item.inputs[0], item.output)
             elif item.op in IN_PLACE and (source := _find_replaced(program, item, step, owner, last, elements)):
                 _join(owner, last, source, item.output)

@@ -128,8 +128,6 @@ class Program(Tabular):
                 {name: self.buffers[name].shape for name in names} for names in (self.inputs, self.outputs)
             )
             check_states(states, inputs, outputs, self.name)
-        except ProgramError:
-            raise
         except MhoError as error:
             raise ProgramError(error.what, where=error.where, expected=error.expected) from error
         return states
