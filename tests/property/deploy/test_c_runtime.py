@@ -9,8 +9,8 @@ from any_programs import REGIMES
 from bits import assert_same_bits
 from c_runtime import run_in_c
 from chip_programs import random_chip_network
-from examples import examples
-from hypothesis import HealthCheck, given, settings
+from examples import RELAXED, examples
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from operation_cases import CASES, cases_inputs, cases_network
 from random_networks import choosers, random_inputs
@@ -26,7 +26,6 @@ from mho.program.instructions import Digital
 from mho.program.lowering import compile_network
 from mho.quantization.digital_grids import assign_digital_grids
 
-RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 DIGITAL = [case for case in CASES if case.op in LOWERED]
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from accelerators import digital_rules, make_accelerator
-from examples import examples
-from hypothesis import HealthCheck, given, settings
+from examples import RELAXED, examples
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mho.bit_search.constraints import SearchConstraints
@@ -19,7 +19,6 @@ from mho.network.layers import ConvShape, MvmLayer
 from mho.policy import MAX_BITS, BitWidths, Policy
 
 BATCHES = st.sampled_from([1, 2, 5])
-RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
 @st.composite

@@ -7,8 +7,8 @@ import pytest
 from accelerators import make_accelerator
 from bits import assert_same_bits
 from chip_programs import random_chip_network, random_schedule
-from examples import examples
-from hypothesis import HealthCheck, assume, given, settings
+from examples import RELAXED, examples
+from hypothesis import assume, given, settings
 from network_builder import residual
 from random_networks import SeededChooser, choosers, random_inputs
 
@@ -25,7 +25,6 @@ from mho.simulation.analog import AnalogExecutor
 from mho.simulation.executor import Executor
 from mho.simulation.interpreter import interpret
 
-RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 INTEGER = {"digital": {"arithmetic": "integer"}}
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from accelerators import make_accelerator
 from bits import assert_same_bits
 from chip_programs import random_chip_network, random_schedule
-from examples import examples
-from hypothesis import HealthCheck, assume, given, settings
+from examples import RELAXED, examples
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from random_mappings import random_accelerator, random_program
 from random_networks import choosers, random_inputs, random_layer
@@ -25,7 +25,6 @@ from mho.simulation import analog
 from mho.simulation.analog import AnalogExecutor
 from mho.simulation.analog_windows import run_alone
 
-RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 WORN = {
     "on_off_ratio": 8,
     "programming_error": 0.08,

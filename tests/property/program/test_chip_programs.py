@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from bits import assert_same_bits
 from chip_programs import random_chip_network, random_schedule
-from examples import examples
-from hypothesis import HealthCheck, assume, given, settings
+from examples import RELAXED, examples
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from mutations import mutate, numbers
 from random_networks import SeededChooser, choosers, random_inputs
@@ -29,7 +29,6 @@ from mho.simulation.executor import Executor
 from mho.simulation.interpreter import interpret
 from mho.simulation.timing import time_on_chip
 
-RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 TIME_KEYS = ("windows", "window_ps", "digital_ps", "write_ps")
 LAYER_KEYS = ("name", "crossbars", "unit", *TIME_KEYS, "stored_needs", "sum_bytes", "tile_sum_bytes")
 NEED_KEYS = ("windows", "forgotten", "bytes")

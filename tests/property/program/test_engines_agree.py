@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from accelerators import accelerators, digital_rules, make_accelerator
 from bits import assert_same_bits
-from examples import examples
-from hypothesis import HealthCheck, assume, given, settings
+from examples import RELAXED, examples
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from random_networks import SeededChooser, networks, random_inputs, random_network
 
@@ -38,7 +38,6 @@ from mho.simulation.interpreter import interpret
 from mho.simulation.timing import time_program
 from mho.simulation.zero_slices import count_zero_slices
 
-RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 MODELS = st.sampled_from(MappingModel)
 METADATA = {"note": "ä", "numbers": [1, 2.5, None]}
 

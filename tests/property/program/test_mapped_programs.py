@@ -2,8 +2,8 @@
 
 from accelerators import make_accelerator
 from bits import assert_same_bits
-from examples import examples
-from hypothesis import HealthCheck, given, settings
+from examples import RELAXED, examples
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_mappings import only_layer, random_accelerator, random_mapping
 from random_networks import choosers, random_inputs, random_layer
@@ -19,8 +19,6 @@ from mho.simulation.analog import AnalogExecutor
 from mho.simulation.executor import Executor
 from mho.simulation.interpreter import interpret
 from mho.simulation.timing import time_program
-
-RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
 def draw_hardware(chooser, operation_us):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bits import assert_same_bits
-from examples import examples
-from hypothesis import HealthCheck, assume, given, settings
+from examples import RELAXED, examples
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from random_mappings import random_accelerator, random_program
 from random_networks import choosers, random_inputs, random_layer
@@ -12,8 +12,6 @@ from random_networks import choosers, random_inputs, random_layer
 from mho.hardware.loading import accelerator_from_json
 from mho.network.reference import run_quantized
 from mho.simulation.analog import AnalogExecutor
-
-RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
 @settings(max_examples=examples(40), **RELAXED)

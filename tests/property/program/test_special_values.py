@@ -6,8 +6,8 @@ import pytest
 from accelerators import make_accelerator
 from bits import assert_same_bits
 from chip_programs import random_schedule
-from examples import examples
-from hypothesis import HealthCheck, assume, given, settings
+from examples import RELAXED, examples
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from onnx_models import model, node, run_onnxruntime
 from random_networks import NetworkBuilder, choosers
@@ -19,7 +19,6 @@ from mho.program.lowering import compile_network, compile_schedule
 from mho.simulation.executor import Executor
 from mho.simulation.interpreter import interpret
 
-RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 LARGEST, LEAST = np.finfo(np.float32).max, np.float32(1e-45)
 EDGES = np.array([0.0, -0.0, 1.0, -1.0, LARGEST, -LARGEST, 1e30, -1e-30, LEAST, -LEAST, 0.5], np.float32)
 

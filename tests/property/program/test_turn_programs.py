@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bits import assert_same_bits
-from examples import examples
-from hypothesis import HealthCheck, assume, given, settings
+from examples import RELAXED, examples
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from random_networks import choosers, random_inputs
 from reload_programs import random_reload
@@ -16,8 +16,6 @@ from mho.scheduling.given_turns import time_turns
 from mho.simulation.analog import AnalogExecutor
 from mho.simulation.executor import Executor
 from mho.simulation.interpreter import interpret
-
-RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
 def draw(chooser, *, most=40):

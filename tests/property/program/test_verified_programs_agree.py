@@ -3,9 +3,9 @@
 from functools import cache
 
 from bits import assert_same_bits
-from examples import examples
+from examples import RELAXED, examples
 from hand_made import HAND_MADE
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from mutations import mutate
 from random_mappings import random_accelerator, random_program
@@ -18,8 +18,6 @@ from mho.program.verify import verify_program
 from mho.simulation.executor import Executor
 from mho.simulation.interpreter import interpret
 from mho.simulation.timing import time_program
-
-RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
 @cache

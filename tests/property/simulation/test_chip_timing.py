@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from accelerators import make_accelerator
-from examples import examples
-from hypothesis import HealthCheck, assume, given, settings
+from examples import RELAXED, examples
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from random_work_graphs import interconnects, plans, sizes, work_graphs
 
@@ -20,7 +20,6 @@ from mho.scheduling.work_graph import LayerWork, Need, WorkGraph
 from mho.simulation.chip_machine import Machine
 from mho.simulation.chip_timing import Cause, simulate_chip
 
-RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 IDEAL = make_accelerator()
 
 

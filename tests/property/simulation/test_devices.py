@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from any_programs import REGIMES
-from examples import examples
-from hypothesis import HealthCheck, given, settings
+from examples import RELAXED, examples
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_device import Chip
 from random_networks import random_inputs
@@ -15,8 +15,6 @@ from vector_checks import check_reads
 import mho
 from mho.program.instructions import Mvm
 from mho.program.program import walk
-
-RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
 @pytest.mark.parametrize("regime", REGIMES)

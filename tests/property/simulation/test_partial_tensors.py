@@ -2,14 +2,12 @@
 
 import numpy as np
 import torch
-from examples import examples
-from hypothesis import HealthCheck, given, settings
+from examples import RELAXED, examples
+from hypothesis import given, settings
 from random_digital import random_digital_network
 from random_networks import choosers, random_inputs, random_network
 
 from mho.arithmetic.operations import OPERATIONS
-
-RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
 def evaluate(network, node, values):
