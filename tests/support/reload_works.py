@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from mho.scheduling.reload_tiles import LaterRead, NetworkTiles, TileGroup
+from mho.scheduling.reload_timing import ReloadPlan
 
 
 @st.composite
@@ -39,3 +40,14 @@ def reload_works(draw: Any, *, is_plain: bool = False, most_tiles: int = 6) -> N
         names, extra = [*names, "first", "second"], (*extra, 0, 1)
     ordered = sorted(groups, key=lambda group: (group.layer, -group.held_ps))
     return NetworkTiles(tuple(names), tuple(ordered), extra, 1)
+
+
+@st.composite
+def reload_plans(draw: Any, work: NetworkTiles) -> ReloadPlan:
+    """Strategy of any plan, good or bad."""
+    copies = [draw(st.integers(1, min(3, group.most_copies))) for group in work.groups]
+    staying = [
+        draw(st.integers(0, group.tiles * one)) if group.can_stay else 0
+        for group, one in zip(work.groups, copies, strict=True)
+    ]
+    return ReloadPlan(draw(st.integers(1, 4)), tuple(copies), tuple(staying))

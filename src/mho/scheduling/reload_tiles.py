@@ -77,6 +77,10 @@ class TileGroup:
         """Crossbars that can share the windows of one tile."""
         return 1 if self.later else self.windows
 
+    def find_read_after(self, layer: int) -> LaterRead | None:
+        """Return the next read of a tile in a layer behind this one; None where there is none."""
+        return next((later for later in self.later if later.layer > layer), None)
+
     def read_ps(self, copies: int = 1) -> int:
         """Return the time of all reads of a tile, ps, whose windows are shared by `copies` crossbars."""
         return -(-self.windows // copies) * self.window_ps

@@ -16,13 +16,17 @@ the rule above. (Digital work that takes time, and links to the outside that do,
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from mho.scheduling.reload_tiles import NetworkTiles, TileGroup
+from mho.scheduling.reload_tiles import NetworkTiles
+from mho.scheduling.reload_turns import TurnTimes
 
 _MOST_INPUTS = 24
 """Inputs in which a state of the crossbars must repeat; where none does, each input starts with nothing written."""
+
+_MANY = 32
+"""Rotating crossbars from which on tiles are timed many at a time."""
 
 State = tuple[tuple[int, ...], int]
 """When the rotating crossbars are free, ascending, and the link to the outside; ps from the start of an input."""
@@ -46,6 +50,11 @@ class ReloadPlan:
     def crossbars(self) -> int:
         """Crossbars that are in use."""
         return self.rotating + sum(self.staying)
+
+    @property
+    def does_one_thing(self) -> bool:
+        """True where nothing is written while something is read: there is one crossbar."""
+        return self.rotating == self.crossbars == 1
 
 
 @dataclass(frozen=True)
@@ -113,7 +122,7 @@ def time_reload(work: NetworkTiles, plan: ReloadPlan, *, with_spans: bool = Fals
     empty: State = (0,) * plan.rotating, 0
     states = [empty]
     while len(states) <= _MOST_INPUTS:
-        after = InputRun(work, plan, states[-1]).state_after()
+        _, after = _run_input(work, plan, states[-1])
         if after in states:
             return _time_period(work, plan, states[states.index(after) :], with_spans)
         states.append(after)
@@ -123,7 +132,8 @@ def time_reload(work: NetworkTiles, plan: ReloadPlan, *, with_spans: bool = Fals
 def time_second_input(work: NetworkTiles, plan: ReloadPlan) -> int:
     """Return the time of an input that follows one which found nothing written, ps: close to the mean of many."""
     empty: State = (0,) * plan.rotating, 0
-    return InputRun(work, plan, InputRun(work, plan, empty).state_after()).now
+    _, after = _run_input(work, plan, empty)
+    return _run_input(work, plan, after)[0]
 
 
 def unroll(timing: ReloadTiming, periods: int) -> tuple[TileSpan, ...]:
@@ -153,6 +163,31 @@ def measure_gaps(intervals: Iterable[tuple[int, int]], start_ps: int) -> int:
     for begin, end in sorted(intervals):
         gaps, last = gaps + max(0, begin - last), max(last, end)
     return gaps
+
+
+def _run_input(work: NetworkTiles, plan: ReloadPlan, state: State) -> tuple[int, State]:
+    """Return the time of one input from a state, ps, and the state that it leaves."""
+    if plan.rotating < _MANY or not TurnTimes.can_time(work, plan.copies):
+        run = InputRun(work, plan, state)
+        return run.now, run.state_after()
+    turns = TurnTimes(work, plan.copies, plan.staying, *state, does_one_thing=plan.does_one_thing)
+    return turns.now, cut_state(work, plan, turns.free.tolist(), turns.link, turns.now)
+
+
+def cut_state(work: NetworkTiles, plan: ReloadPlan, free: Sequence[int], link: int, now: int) -> State:
+    """Return a state relative to the end of an input; what lies too far back to matter is cut off.
+
+    Args:
+        work, plan: the tiles.
+        free: when rotating crossbars are free, ascending, and
+        link: the link to the outside, ps from the start of the input.
+        now: when it ends, ps.
+    """
+    oldest = -max((group.write_ps for group in work.groups), default=0) - sum(
+        group.transfer_ps * (group.tiles * copies - staying)
+        for group, copies, staying in zip(work.groups, plan.copies, plan.staying, strict=True)
+    )
+    return tuple(max(oldest, one - now) for one in free), max(oldest, link - now)
 
 
 def _time_period(
@@ -187,7 +222,7 @@ class InputRun:
     def __init__(self, work: NetworkTiles, plan: ReloadPlan, state: State, *, with_spans: bool = False) -> None:
         self._work, self._plan, self._is_recorded = work, plan, with_spans
         self.free = [(free, role) for role, free in enumerate(state[0])]
-        self._link = state[1]
+        self.link = state[1]
         self.now = 0
         self._unit = 0
         self._next_staying = plan.rotating
@@ -201,14 +236,8 @@ class InputRun:
             self._run_layer(layer)
 
     def state_after(self) -> State:
-        """Return the state relative to the end; what lies too far back to matter is cut off."""
-        groups = self._work.groups
-        oldest = -max((g.write_ps for g in groups), default=0) - sum(
-            g.transfer_ps * (g.tiles * copies - staying)
-            for g, copies, staying in zip(groups, self._plan.copies, self._plan.staying, strict=True)
-        )
-        free = [max(oldest, free - self.now) for free in self.list_free()]
-        return tuple(free), max(oldest, self._link - self.now)
+        """Return the state relative to the end, see `cut_state`."""
+        return cut_state(self._work, self._plan, self.list_free(), self.link, self.now)
 
     def list_free(self) -> list[int]:
         """Return when crossbars are free, ascending, ps."""
@@ -232,8 +261,8 @@ class InputRun:
                 free, role = self._take()
                 begin = max(free, start) if group.is_stored else free
                 if group.transfer_ps:
-                    begin = max(begin, self._link)
-                    self._link = begin + group.transfer_ps
+                    begin = max(begin, self.link)
+                    self.link = begin + group.transfer_ps
                 write = begin, begin + group.write_ps
                 done = self._read(number, layer, role, write, max(start, write[1]), read_ps, digital_ps)
                 end = max(end, done)
@@ -273,24 +302,18 @@ class InputRun:
         heapq.heappush(self.free, (free_ps, crossbar))
 
     def _keep_for_later(self, number: int, layer: int, crossbar: int, *, rotates: bool) -> bool:
-        following = _next_read(self._work.groups[number], layer)
+        following = self._work.groups[number].find_read_after(layer)
         if following is None:
             return False
-        self._later.setdefault(following[0], []).append((number, crossbar, *following[1:], rotates))
+        held = number, crossbar, following.read_ps, following.digital_ps, rotates
+        self._later.setdefault(following.layer, []).append(held)
         return True
 
     def _wait_on_a_single_crossbar(self) -> None:
         """Let a chip of one crossbar do one thing after the other, as the time-multiplexed regime has it."""
-        if self._plan.rotating == self._plan.crossbars == 1:
+        if self._plan.does_one_thing:
             self._wait_for(self.now)
 
     def _wait_for(self, now_ps: int) -> None:
         """Let no crossbar be written before this time."""
         self.free = [(max(free, now_ps), role) for free, role in self.free]
-
-
-def _next_read(group: TileGroup, layer: int) -> tuple[int, int, int] | None:
-    for later in group.later:
-        if later.layer > layer:
-            return later.layer, later.read_ps, later.digital_ps
-    return None

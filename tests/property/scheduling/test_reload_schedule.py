@@ -8,11 +8,11 @@ from collections import Counter
 from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reload_works import reload_works
+from reload_works import reload_plans, reload_works
 
 from mho.scheduling.reload_bound import bound_reload_ps
 from mho.scheduling.reload_search import count_writes, find_plan, list_simple_plans
-from mho.scheduling.reload_timing import ReloadPlan, time_reload, unroll
+from mho.scheduling.reload_timing import time_reload, unroll
 
 PERIODS = 3
 
@@ -99,21 +99,10 @@ def test_no_schedule_breaks_a_rule_falls_below_the_bound_or_is_slower_than_a_sim
     assert timing.interval_ps <= min(time_reload(work, one).interval_ps for one in list_simple_plans(work, crossbars))
 
 
-@st.composite
-def plans(draw, work):
-    """Strategy of any plan, good or bad."""
-    copies = [draw(st.integers(1, min(3, group.most_copies))) for group in work.groups]
-    staying = [
-        draw(st.integers(0, group.tiles * one)) if group.can_stay else 0
-        for group, one in zip(work.groups, copies, strict=True)
-    ]
-    return ReloadPlan(draw(st.integers(1, 4)), tuple(copies), tuple(staying))
-
-
 @settings(max_examples=examples(100), deadline=None)
 @given(st.data(), reload_works())
 def test_any_plan_is_timed_by_the_rules_and_not_below_the_bound(data, work):
-    plan = data.draw(plans(work))
+    plan = data.draw(reload_plans(work))
     timing = time_reload(work, plan, with_spans=True)
     check_schedule(work, plan, timing)
     assert timing.interval_ps >= bound_reload_ps(work, plan.crossbars)
