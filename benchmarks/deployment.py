@@ -1,6 +1,6 @@
 """Deployed programs: flash and RAM of networks for microcontrollers, and the speed of C beside the executor.
 
-    python benchmarks/deployment.py [--networks resnet8 ds-cnn] [--samples 20] [--arithmetic float32]
+    python benchmarks/deployment.py [--networks resnet8 ds-cnn] [--samples 5] [--arithmetic float32]
 
 Networks have random weights and are quantized to 8/8 by calibration on random inputs: sizes and times depend on
 neither. Each is compiled for one crossbar of 256 x 256 cells of 4 bits, deployed, built with the system's C compiler
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -32,7 +31,8 @@ from mho.simulation.executor import Executor
 
 ACCELERATOR = "pelke2026-4bit"
 BUILDS = {"slices": [], "fused": ["FUSED=1"], "native": ["FUSED=1", "CFLAGS=-march=native"]}
-ROUNDS = 7
+ROUNDS = 21
+TIMER = Path(__file__).with_name("deployment_time.c")
 sys.path.append(str(Path(__file__).parents[1] / "examples"))
 
 
@@ -63,7 +63,7 @@ NETWORKS: dict[str, Callable[[], mho.Network]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
-    parser.add_argument("--samples", type=int, default=11)
+    parser.add_argument("--samples", type=int, default=5)
     parser.add_argument("--arithmetic", choices=("float32", "integer"), default="float32")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -89,7 +89,7 @@ def measure(name: str, samples: int, arithmetic: str) -> None:
     image = build_image(program)
     executor = Executor(program)
     executor.run(inputs[:1])
-    theirs = min(_time(lambda: executor.run(inputs[:1])) for _ in range(3 * ROUNDS))
+    theirs = min(_time(lambda: executor.run(inputs[:1])) for _ in range(ROUNDS))
     ours = run_in_c(program, inputs)
     arena = image.memory.arena
     sizes = [len(image.content), image.sizes["cells"], arena.size, arena.lower_bound]
@@ -104,29 +104,24 @@ def _time(run: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def _time_command(command: list[Path]) -> float:
-    def used() -> float:
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return usage.ru_utime + usage.ru_stime
-
-    start = used()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return used() - start
-
-
 def run_in_c(program: mho.Program, inputs: np.ndarray) -> list[float]:
-    """Deploy, build and test a program; return the time of one sample of each build."""
-    times = {build: [0.0, 0.0] for build in BUILDS}
+    """Deploy, build and test a program; return the time of one sample of each build, in seconds."""
+    times = []
     with tempfile.TemporaryDirectory() as folder:
-        for turn, samples in enumerate((1, len(inputs))):
-            project = Path(folder) / str(samples)
-            mho.emit(program, "c", project, inputs=inputs[:samples])
-            for build, settings in BUILDS.items():
-                target = f"{build}/test_program"
-                make = ["make", "-s", "-C", str(project), f"BUILD={build}", *settings, target]
-                subprocess.run(make, check=True, stdout=subprocess.DEVNULL)
-                times[build][turn] = min(_time_command([project / target]) for _ in range(ROUNDS))
-    return [(many - one) / (len(inputs) - 1) for one, many in times.values()]
+        mho.emit(program, "c", Path(folder), inputs=inputs)
+        for build, settings in BUILDS.items():
+            make = ["make", "-s", "-C", folder, f"BUILD={build}", *settings, f"{build}/libmho_program.a"]
+            _run(*make, f"{build}/test_program")
+            _run(f"{folder}/{build}/test_program")
+            timer, library = f"{folder}/{build}/timer", f"{folder}/{build}/libmho_program.a"
+            headers = [f"-I{folder}/{name}" for name in ("runtime", "program", "test")]
+            _run("cc", "-O2", *headers, str(TIMER), f"{folder}/test/vectors.c", library, "-o", timer)
+            times.append(float(_run(timer, str(ROUNDS))))
+    return times
+
+
+def _run(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 /* Operations of the digital unit on float32, each step rounded; sums by the fixed tree of mho.arithmetic. */
 #include "mho_internal.h"
 
-
+enum { SMALL = 256 };
 
 /* Combines values by the tree in which the upper half is added to the lower until one is left. Values come in the order
    of reversed bits, so that a stack of one value a level suffices. */
@@ -51,6 +51,24 @@ static void tree_add(tree *t, float value, int is_there) {
 }
 
 static float tree_result(const tree *t) { return t->values[t->bits]; }
+
+/* The same of at most SMALL values that are all there; they are overwritten. */
+static float combine(float *values, uint32_t size, int is_sum) {
+    uint32_t half = 1, i;
+    while (2 * half < size) {
+        half *= 2;
+    }
+    for (; size > 1; size = half, half /= 2) {
+        const float *upper = values + half;
+        for (i = 0; is_sum && i < size - half; i++) {
+            values[i] = values[i] + upper[i];
+        }
+        for (i = 0; !is_sum && i < size - half; i++) {
+            values[i] = mho_maximum(values[i], upper[i]);
+        }
+    }
+    return values[0];
+}
 
 static void unary(const mho_machine *m, uint32_t at) {
     const uint32_t function = mho_word(m, at++);
@@ -225,31 +243,44 @@ static int64_t largest_of(const mho_operand *in, int64_t first, mho_walk *inner,
     return largest; /* the walk is at its start again */
 }
 
+/* The sum or the largest of the floats of a walk that starts at `first`. */
+static float combine_walk(const mho_operand *in, int64_t first, mho_walk *inner, uint32_t size, int is_sum) {
+    float values[SMALL] = {0.0f};
+    uint32_t i, axis;
+    tree t;
+    if (size <= SMALL) {
+        for (i = 0; i < size; i++, mho_step(inner)) { /* ends where it starts */
+            values[i] = mho_take_float(in, (uint32_t)(first + inner->at[0]));
+        }
+        return combine(values, size, is_sum);
+    }
+    tree_begin(&t, size, is_sum);
+    while (!tree_is_done(&t)) {
+        uint32_t index = tree_index(&t);
+        const int is_there = index < size;
+        int64_t from = first;
+        for (axis = inner->rank; is_there && axis-- > 0;) {
+            from += (int64_t)(index % inner->sizes[axis]) * inner->strides[0][axis];
+            index /= inner->sizes[axis];
+        }
+        tree_add(&t, is_there ? mho_take_float(in, (uint32_t)from) : 0.0f, is_there);
+    }
+    return tree_result(&t);
+}
+
 static void reduce(const mho_machine *m, uint32_t at) {
     const uint32_t function = mho_word(m, at++);
     const mho_operand out = mho_next_operand(m, &at), in = mho_next_operand(m, &at);
     mho_walk outer, inner;
     const uint32_t steps = mho_begin(m, &at, 1, &outer), size = mho_begin(m, &at, 1, &inner);
-    uint32_t i, axis;
+    uint32_t i;
     for (i = 0; i < steps; i++, mho_step(&outer)) {
-        tree t;
+        float result;
         if (out.element != MHO_F32) { /* the largest of whole numbers */
             mho_put(&out, i, largest_of(&in, outer.at[0], &inner, size));
             continue;
         }
-        float result;
-        tree_begin(&t, size, function != FN_MAX);
-        while (!tree_is_done(&t)) {
-            uint32_t index = tree_index(&t);
-            const int is_there = index < size;
-            int64_t from = outer.at[0];
-            for (axis = inner.rank; is_there && axis-- > 0;) {
-                from += (int64_t)(index % inner.sizes[axis]) * inner.strides[0][axis];
-                index /= inner.sizes[axis];
-            }
-            tree_add(&t, is_there ? mho_take_float(&in, (uint32_t)from) : 0.0f, is_there);
-        }
-        result = tree_result(&t);
+        result = combine_walk(&in, outer.at[0], &inner, size, function != FN_MAX);
         mho_store_f32(out.writable, i, function == FN_MEAN ? result / (float)size : result);
     }
 }

@@ -42,7 +42,7 @@ mho_status mho_hw_open(const mho_chip *chip) {
     hw.rows_at_once = INT16_MAX / largest;
     hw.code = 0;
 #ifdef MHO_FUSED
-    mho_fused_forget();
+    mho_fused_open();
 #endif
     return mho_hw_reset();
 }

@@ -170,18 +170,28 @@ static inline void mho_step(mho_walk *w) {
     }
 }
 
+/* sums[index] += term, modulo 2^32 or 2^64: only totals need to fit, and those were proven to. */
+void mho_add_to(const mho_operand *sums, uint32_t index, uint64_t term);
+/* Decode an address on the variables of running loops. */
+int64_t mho_next_address(const mho_machine *machine, uint32_t *at);
+
 /* Check the code of a loaded image. */
 mho_status mho_check_code(mho_machine *machine);
 /* Run one operation of the digital unit, whose first word is at `at`. */
 mho_status mho_run_digital(mho_machine *machine, uint32_t opcode, uint32_t at);
 mho_status mho_run_integers(mho_machine *machine, uint32_t opcode, uint32_t at);
 
+/* What surrounds the reads of a layer (mho_layer.c), whose operands are at `at`. */
+mho_status mho_quantize_input(mho_machine *machine, uint32_t at, uint32_t end);
+void mho_digital_product(const mho_machine *machine, uint32_t at);
+void mho_last_step(const mho_machine *machine, uint32_t at, int is_whole);
+
 #ifdef MHO_FUSED
 /* Reference hardware that fuses (mho_fused.c). Run the loop at word `at` by products; 0: it is left to do. */
 int mho_fused_loop(const mho_machine *machine, uint32_t outer, uint32_t at);
-/* A sample begins; the hardware is opened; how many loops were fused since. */
+/* The hardware is opened; a sample begins; how many loops were fused since. */
+void mho_fused_open(void);
 void mho_fused_begin(void);
-void mho_fused_forget(void);
 uint32_t mho_fused_loops(void);
 /* Cells of a crossbar as [rows][cols] of the chip, and where its first block lies; NULL: not written. */
 void mho_reference_cells(uint32_t crossbar, uint16_t *cells);
