@@ -109,6 +109,11 @@ DIGITAL = (
         "c = x - mean; c / sqrt(mean(c c) + epsilon) scale + bias; means by the tree",
     ),
     ("EMBED", "out, in, table, rows, width", "out[i] = table[in[i]], rows from the end where in[i] < 0"),
+    ("SCATTER", "out, indices, in, outer, size, inner",
+     "out[o, indices[i], k] = in[o, i, k], i in order; slices from the end where indices[i] < 0"),
+    ("ORDER", "function, largest, last, out, in, outer, size, inner, count",
+     "the `count` largest of in[o, :, k], or smallest, in order (function 1: where they stand); of equal ones the "
+     "earlier first, or the later where `last`; NaN is larger than every number"),
     ("INT_QUANTIZE", "out, in (f32), count, scale, low, high", "clamp(round_half_even(in[i] / scale))"),
     ("INT_DEQUANTIZE", "out (f32), in, count, scale", "in[i] scale"),
     ("INT_CLAMP", "out, in, count, low, high", "clamp(in[i])"),

@@ -223,6 +223,27 @@ def _embed(item: Digital, names: References) -> list[Call]:
     return [make_call(form.EMBED, *operands, rows, math.prod(row))]
 
 
+def _scatter(item: Digital, names: References) -> list[Call]:
+    data, indices, updates = item.inputs
+    shape, axis = names.shape(item.output), get_int(item.attributes, "axis")
+    strides = strides_of(shape)
+    first = _move(item, names, data, shape, from_=0, from_strides=strides, to=0, to_strides=strides)
+    operands = [names.reference(name) for name in (item.output, indices, updates)]
+    sizes = [math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])]
+    return [first, make_call(form.SCATTER, *operands, *sizes)]
+
+
+def _order(item: Digital, names: References) -> list[Call]:
+    shape, axis = names.shape(item.inputs[0]), get_int(item.attributes, "axis")
+    is_arg_max = item.op == "arg_max"
+    kept = 1 if is_arg_max else get_int(item.attributes, "k")
+    is_largest = 1 if is_arg_max else int(bool(get_int(item.attributes, "largest")))
+    is_last = int(is_arg_max and bool(get_int(item.attributes, "select_last_index")))
+    operands = [names.reference(name) for name in (item.output, item.inputs[0])]
+    sizes = [math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :]), kept]
+    return [make_call(form.ORDER, int(item.op != "top_k"), is_largest, is_last, *operands, *sizes)]
+
+
 def _reduce(item: Digital, names: References) -> list[Call]:
     operands = [names.reference(name) for name in (item.output, item.inputs[0])]
     return [make_call(form.REDUCE, form.REDUCE_FUNCTIONS.index(item.op), *operands, *reduced_words(item, names))]
@@ -292,6 +313,7 @@ LOWERED: Mapping[str, Callable[[Digital, References], list[Call]]] = {
     **dict.fromkeys(form.BINARY_FUNCTIONS, _binary),
     "reshape": _reshape, "transpose": _transpose, "expand": _expand, "slice": _slice, "resize_nearest": _resize,
     "concat": _concat, "pad": _pad, "gather": _gather, "embed": _embed,
+    "scatter": _scatter, **dict.fromkeys(("arg_max", "top_k", "top_k_indices"), _order),
     **dict.fromkeys(form.REDUCE_FUNCTIONS, _reduce),
     "max_pool": _pool, "average_pool": _pool, "softmax": _softmax, "log_softmax": _softmax,
     "layer_norm": _layer_norm, "batch_norm": _batch_norm,

@@ -95,6 +95,7 @@ class _Encoder:
     starts: dict[str, int] = field(default_factory=dict)
     blocks: int = 1
     crossbars: int = 1
+    minor: int = 0
 
     def encode(self) -> list[int]:
         """Return the words of all instructions."""
@@ -142,7 +143,9 @@ class _Encoder:
 
     def _encode_instruction(self, item: Instruction) -> list[int]:
         if isinstance(item, Digital):
-            return [word for call in lower_digital(item, self) for word in _words(call)]
+            calls = lower_digital(item, self)
+            self.minor = max([self.minor, *(form.ADDED.get(call.opcode, 0) for call in calls)])
+            return [word for call in calls for word in _words(call)]
         if isinstance(item, Layer):
             self.layer = item.name
             number = [layer.name for layer in self.program.layers].index(item.name)
@@ -273,7 +276,7 @@ def _assemble(program: Program, memory: MemoryPlan, encoder: _Encoder, code: lis
     hardware = program.accelerator
     adc = hardware.converters.adc_bits
     values: dict[str, Any] = {
-        "magic": form.MAGIC, "major": form.VERSION[0], "minor": form.VERSION[1], "file_bytes": size, "checksum": 0,
+        "magic": form.MAGIC, "major": form.VERSION[0], "minor": encoder.minor, "file_bytes": size, "checksum": 0,
         "regime": _REGIMES.index(program.regime), "arena_bytes": memory.size, "crossbars": encoder.crossbars,
         "rows": hardware.crossbar.rows, "cols": hardware.crossbar.cols, "cell_bits": hardware.crossbar.cell_bits,
         "dac_bits": hardware.converters.dac_bits, "adc_bits": 0 if isinstance(adc, str) else adc,

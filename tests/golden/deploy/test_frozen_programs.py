@@ -36,7 +36,7 @@ def test_a_program_of_version_1_gives_the_same_bits(name):
 
 def test_a_later_image_is_a_clear_error():
     content = bytearray((FOLDER / "conv.img").read_bytes())
-    content[10] = 1  # minor version
+    content[10] = 2  # minor version
     with pytest.raises(RuntimeFailure, match="image of a later version"):
         load_image(bytes(content))
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from accelerators import make_accelerator
 from bits import assert_same_bits
+from c_runtime import RuntimeFailure, run_in_c
 from cached_decoder import CachedDecoder
 from commands import run
 from hypothesis import given, settings
@@ -92,7 +93,7 @@ def test_blocks_through_the_cache_give_the_bits_of_the_whole_sequence(
     assert_same_bits({"scores": found}, {"scores": expected[: len(found)]})
 
 
-def test_reference_interpreter_and_executor_agree_on_states_too(
+def test_reference_interpreter_executor_and_c_agree_on_states_too(
     module: CachedDecoder, quantized: Network, programs: list[Program]
 ) -> None:
     form = mho.share_weights(quantized, mho.load_decoder(module, context=CONTEXT, block=4))
@@ -101,9 +102,12 @@ def test_reference_interpreter_and_executor_agree_on_states_too(
         outputs = run_quantized(form, inputs)
         assert_same_bits(Executor(programs[1]).run(inputs), outputs)
         assert_same_bits(interpret(programs[1], inputs).outputs, outputs)
+        assert_same_bits(run_in_c(programs[1], inputs), outputs)
         held = {state.input: outputs[state.output].reshape(inputs[state.input].shape) for state in form.states}
         inputs = {"tokens": IDS[:2, None, 4:8], "position": np.full((2, 1), 4), **held}
         assert all(np.abs(value).max() > 0 for value in held.values())
+    with pytest.raises(RuntimeFailure, match="index"):
+        run_in_c(programs[1], inputs | {"position": np.full((2, 1), CONTEXT)})
 
 
 def test_a_form_is_smoothed_as_the_network_that_was_quantized_with_effort() -> None:

@@ -531,6 +531,23 @@ static void check_embed(reader *r) {
     require(r, multiply(r, rows, width) == table.count && multiply(r, in.count, width) == out.count, MHO_E_ADDRESS);
 }
 
+static void check_scatter(reader *r) {
+    const mho_operand out = take_floats(r, 1), indices = take_floats(r, 0), in = take_floats(r, 0);
+    const uint32_t outer = take(r), size = take(r), inner = take(r);
+    require(r, size >= 1 && size <= 1U << 24, MHO_E_OPERAND);
+    require(r, multiply(r, multiply(r, outer, size), inner) == out.count, MHO_E_ADDRESS);
+    require(r, multiply(r, multiply(r, outer, indices.count), inner) == in.count, MHO_E_ADDRESS);
+}
+
+static void check_order(reader *r) {
+    const uint32_t flags = take(r) | take(r) | take(r);
+    const mho_operand out = take_floats(r, 1), in = take_floats(r, 0);
+    const uint32_t outer = take(r), size = take(r), inner = take(r), count = take(r);
+    require(r, flags <= 1 && count >= 1 && count <= size && size <= 1U << 24, MHO_E_OPERAND);
+    require(r, multiply(r, multiply(r, outer, size), inner) == in.count, MHO_E_ADDRESS);
+    require(r, multiply(r, multiply(r, outer, count), inner) == out.count, MHO_E_ADDRESS);
+}
+
 /* The largest step of a walk over one operand, whose strides are not negative. */
 static uint64_t walk_top(reader *r, uint32_t at) {
     const uint32_t rank = mho_word(r->machine, at);
@@ -769,6 +786,8 @@ static void check_digital(reader *r, uint32_t opcode) {
         break;
     case OP_GATHER: check_gather(r); break;
     case OP_EMBED: check_embed(r); break;
+    case OP_SCATTER: check_scatter(r); break;
+    case OP_ORDER: check_order(r); break;
     case OP_REDUCE: check_reduce(r); break;
     case OP_POOL: check_pool(r); break;
     case OP_SOFTMAX: check_softmax(r); break;
