@@ -12,7 +12,8 @@ from mho.hardware.spec import Accelerator
 from mho.network.graph import Network
 from mho.network.loading import load_network
 from mho.policy import BitWidths, Policy
-from mho.scheduling.chip_cost import ChipCostModel, CostObjective
+from mho.scheduling.chip_cost import ChipCostModel
+from mho.scheduling.cost_objective import CostObjective
 from mho.simulation.plan_timing import PlanTiming
 
 TOLERANCE = 0.05

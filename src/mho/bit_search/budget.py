@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from mho.bit_search.objective import Objective
 from mho.errors import ConfigError
-from mho.scheduling.chip_cost import WRITE_WEIGHT
+from mho.scheduling.cost_objective import WRITE_WEIGHT
 
 MEASURED_REPEATS = 4
 """With which the methods were measured (docs/search.md)."""

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from mho.errors import ConfigError, suggest
-from mho.scheduling.chip_cost import CostObjective
+from mho.scheduling.cost_objective import CostObjective
 
 
 class Objective(StrEnum):

@@ -27,7 +27,8 @@ from mho.mapping.stacks import Axis, StackSlot, StackSpace, StackTimes, choose_s
 from mho.network.graph import Network
 from mho.network.layers import MvmLayer, derive_layer_table
 from mho.policy import MAX_BITS, UNIFORM_REFERENCE, BitWidths, Policy
-from mho.scheduling.chip_cost import WRITE_WEIGHT, ChipCostModel, weigh_writes
+from mho.scheduling.chip_cost import ChipCostModel
+from mho.scheduling.cost_objective import WRITE_WEIGHT, weigh_writes
 from mho.scheduling.options import CopyCost, list_chip_options
 
 Needed = Sequence[Collection[BitWidths]]

@@ -17,7 +17,8 @@ from mho.mapping.network_mapping import map_network
 from mho.network.graph import Network
 from mho.network.layers import derive_layer_table
 from mho.policy import BitWidths, Policy
-from mho.scheduling.chip_cost import ChipCostModel, CostObjective
+from mho.scheduling.chip_cost import ChipCostModel
+from mho.scheduling.cost_objective import CostObjective
 
 
 class MachineArrays:

@@ -179,7 +179,7 @@ def check_copies(graph: WorkGraph, copies: Mapping[str, int]) -> None:
     Raises:
         ScheduleError: it is not so; names the layer.
     """
-    names = [layer.name for layer in graph.layers]
+    names = dict.fromkeys(layer.name for layer in graph.layers)
     for name in copies:
         if name not in names:
             raise ScheduleError(f"no layer {name!r} has copies", where=graph.name, hint=suggest(name, names))
@@ -293,6 +293,8 @@ def _count_written(layer: LayerWork, copies: int) -> int:
 
 def _find_write_starts(layer: LayerWork, copies: int, starts: Integers, stored: Integers, written: int) -> Integers:
     """Return [inputs, written]: a copy is written once the operand is there and its last read is done."""
+    if not written:
+        return np.zeros((len(starts), 0), np.int64)
     flat = starts.reshape(-1)
     index = np.arange(len(starts), dtype=np.int64)[:, None] * layer.windows + np.arange(written, dtype=np.int64)
     before = np.where(index >= copies, flat[np.maximum(index - copies, 0)] + layer.window_ps, 0)

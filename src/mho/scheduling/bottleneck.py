@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import groupby
 from math import ceil, gcd
 
 import numpy as np
@@ -92,8 +93,10 @@ def count_link_loads(
     for source, targets, time_ps in _list_transfers(graph, plan, routes, is_first):
         held[source, targets] = held.get((source, targets), 0.0) + time_ps
     loads = np.zeros(routes.links)
-    for (source, targets), time_ps in held.items():
-        loads[routes.find(source, targets).links] += time_ps
+    for targets, transfers in groupby(held.items(), key=lambda item: item[0][1]):
+        sources, times = zip(*((source, time_ps) for (source, _), time_ps in transfers), strict=True)
+        ways = routes.find(sources, targets)
+        np.add.at(loads, ways.links, np.repeat(times, ways.counts))
     return loads
 
 

@@ -16,11 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from fractions import Fraction
 from functools import reduce
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mho.cost_model.energy import price_activity, price_leakage
 from mho.errors import ConfigError
@@ -31,6 +31,7 @@ from mho.network.graph import Network
 from mho.network.layers import derive_layer_table
 from mho.policy import Policy
 from mho.scheduling.asap import AsapTiming, time_asap
+from mho.scheduling.cost_objective import ChipCost, CostObjective
 from mho.scheduling.critical_path import find_critical_path
 from mho.scheduling.dependencies import DependencyTable
 from mho.scheduling.digital_units import bound_units, divide_units, list_divisions
@@ -39,11 +40,10 @@ from mho.scheduling.placement import ChipPlan, place_copies
 from mho.scheduling.quick_plan import Choice, Chooser
 from mho.scheduling.regime import Regime
 from mho.scheduling.reload_cost import ReloadCosts
+from mho.scheduling.routes import Routes
 from mho.scheduling.transfer_timing import time_with_transfers
 from mho.scheduling.work_graph import WorkGraph
 
-WRITE_WEIGHT = 10**18
-"""ps that a write of a cell an input weighs under `LIFETIME`: a million seconds, so that latencies only break ties."""
 _WINDOW_LIMITS = 6
 _ENERGY_SHARES = (0.0, 0.05, 0.25)
 _RELAXED = (1.0, 1.05)
@@ -58,67 +58,6 @@ _MOST_TIMINGS = 24
 """Changes that are timed to improve one plan."""
 _TRIED = 3
 """Changes that are timed before the critical path is taken as settled."""
-
-
-class CostObjective(StrEnum):
-    """What a policy's cost is.
-
-    Attributes:
-        LATENCY: time of one input that has the chip to itself.
-        INTERVAL: time between inputs of a full pipeline; its inverse is the throughput.
-        ENERGY: of one input that has the chip to itself, leakage of the whole chip included.
-        ENERGY_DELAY: that energy times that time.
-        LIFETIME: writes of the cell that an input writes most often; of equals the latency.
-    """
-
-    LATENCY = "latency"
-    INTERVAL = "interval"
-    ENERGY = "energy"
-    ENERGY_DELAY = "energy-delay"
-    LIFETIME = "lifetime"
-
-    @property
-    def needs_energy(self) -> bool:
-        """True where the accelerator must specify energies."""
-        return self in (CostObjective.ENERGY, CostObjective.ENERGY_DELAY)
-
-
-@dataclass(frozen=True)
-class ChipCost:
-    """What one policy takes on a chip.
-
-    Attributes:
-        latency_ps: of one input.
-        interval_ps: between inputs.
-        energy_aj: of one input, aJ; components without a figure are not counted.
-        crossbars: that hold something.
-        cell_writes: how often an input writes a cell of the crossbars that are written.
-        regime: whether tiles are rewritten for every input, as the chip does not hold all.
-        is_rough: True where the interconnect is near saturation even on the fewest crossbars: times are rough.
-    """
-
-    latency_ps: int
-    interval_ps: int
-    energy_aj: int
-    crossbars: int
-    cell_writes: Fraction = Fraction(0)
-    regime: Regime = Regime.WEIGHT_STATIONARY
-    is_rough: bool = False
-
-    def value(self, objective: CostObjective) -> int:
-        """Return the cost in ps, aJ, aJ ps, or as of `weigh_writes`."""
-        return {
-            CostObjective.LATENCY: self.latency_ps,
-            CostObjective.INTERVAL: self.interval_ps,
-            CostObjective.ENERGY: self.energy_aj,
-            CostObjective.ENERGY_DELAY: self.energy_aj * self.latency_ps,
-            CostObjective.LIFETIME: weigh_writes(self.cell_writes, self.latency_ps),
-        }[objective]
-
-
-def weigh_writes(cell_writes: Fraction | int, latency_ps: int) -> int:
-    """Return writes of a cell an input as a cost, with the latency to break ties: a write weighs `WRITE_WEIGHT` ps."""
-    return int(cell_writes * WRITE_WEIGHT) + latency_ps
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,6 +123,7 @@ class ChipCostModel:
         self.options = OptionTable(self._layers, accelerator, model, with_energy=objective.needs_energy)
         self._needs = DependencyTable(network, self._names)
         self._reloads = ReloadCosts(self._layers, self.options, accelerator, model, with_energy=objective.needs_energy)
+        self._routes = Routes(accelerator.interconnect, accelerator.chip)
         self._known: dict[Policy, _Found] = {}
 
     def cost(self, policy: Policy) -> ChipCost:
@@ -236,7 +176,8 @@ class ChipCostModel:
         return self._plan_carried(chooser, layers)
 
     def _plan_ideal(self, chooser: Chooser, layers: list[LayerOptions]) -> QuickPlan:
-        points = list(self._list_points(chooser, layers, self.accelerator.chip.crossbars))
+        choices = self._list_choices(chooser, self._list_limits(chooser), self.accelerator.chip.crossbars)
+        points = [self._time(choice, layers) for choice in choices]
         points.sort(key=lambda point: self._evaluate(point, layers))
         if self.objective is not CostObjective.INTERVAL:
             points = [self._improve(point, chooser, layers) for point in points[:_IMPROVED]]
@@ -248,28 +189,41 @@ class ChipCostModel:
 
         Plans take more and more crossbars until transfers wait; then the most that do not are bracketed.
         """
-        least, best = chooser.least_crossbars, None
+        least, found, limits = chooser.least_crossbars, list[QuickPlan](), self._list_limits(chooser)
         spare = self.accelerator.chip.crossbars - least
         free, limit = 0, spare + 1
         steps = [spare >> times for times in reversed(range(_HALVINGS)) if 4 * (spare >> times) >= least]
-        for extra in dict.fromkeys([0, *steps, spare]):
-            found = self._plan_within(least + extra, chooser, layers)
-            best = found if best is None else self._choose(best, found)
-            if found.cost.is_rough and extra:
+        for extra in filter(None, dict.fromkeys([*steps, spare])):
+            found.append(self._plan_within(least + extra, limits, chooser, layers))
+            if found[-1].cost.is_rough:
                 limit = extra
                 break
             free = extra
         for _ in range(_BISECTIONS if limit <= spare else 0):
             extra = (free + limit) // 2
-            found = self._plan_within(least + extra, chooser, layers)
-            best = found if best is None else self._choose(best, found)
-            free, limit = (free, extra) if found.cost.is_rough else (extra, limit)
-        assert best is not None, "the fewest crossbars were tried"
-        return best
+            found.append(self._plan_within(least + extra, limits, chooser, layers))
+            free, limit = (free, extra) if found[-1].cost.is_rough else (extra, limit)
+        best = reduce(self._choose, found) if found else None
+        if best is not None and not best.cost.is_rough:
+            bounds = (self._bound(choice, layers) for choice in self._list_choices(chooser, limits, least))
+            if min(bounds) > self._value(best):
+                return best
+        fewest = self._plan_within(least, limits, chooser, layers)
+        return fewest if best is None else self._choose(fewest, best)
 
-    def _plan_within(self, crossbars: int, chooser: Chooser, layers: list[LayerOptions]) -> QuickPlan:
-        points = self._list_points(chooser, layers, crossbars)
-        return self._finish(min(points, key=lambda point: self._evaluate(point, layers)), layers)
+    def _plan_within(
+        self, crossbars: int, limits: NDArray[np.bool_], chooser: Chooser, layers: list[LayerOptions]
+    ) -> QuickPlan:
+        """Return the plan on so many crossbars that is best with an ideal interconnect."""
+        best, least = None, 0
+        for choice in self._list_choices(chooser, limits, crossbars):
+            if best is None or self._bound(choice, layers) < least:
+                point = self._time(choice, layers)
+                value = self._evaluate(point, layers)
+                if best is None or value < least:
+                    best, least = point, value
+        assert best is not None, "the fewest crossbars of each layer always fit"
+        return self._finish(best, layers)
 
     def _choose(self, one: QuickPlan, other: QuickPlan) -> QuickPlan:
         """Return the better of two plans; one that is rough only where both are."""
@@ -278,15 +232,16 @@ class ChipCostModel:
     def _value(self, plan: QuickPlan) -> int:
         return plan.cost.value(self.objective)
 
-    def _list_points(self, chooser: Chooser, layers: list[LayerOptions], crossbars: int) -> Iterator[_Point]:
-        """Yield the choices on so many crossbars; the fewest of each layer always fit."""
-        is_ideal = self.accelerator.interconnect.is_ideal
-        times = _WINDOW_LIMITS if is_ideal else _WINDOW_LIMITS // 2
-        limits = chooser.list_limits(times, _ENERGY_SHARES if self.objective.needs_energy else ())
-        budgets = np.full(len(limits), crossbars, np.int64)
-        for choice in chooser.choose(limits, budgets, _RELAXED if is_ideal else _RELAXED[:1]):
-            if choice.crossbars <= crossbars:
-                yield self._time(choice, layers)
+    def _list_limits(self, chooser: Chooser) -> NDArray[np.bool_]:
+        """Return what options choices may take, see `Chooser.list_limits`."""
+        times = _WINDOW_LIMITS if self.accelerator.interconnect.is_ideal else _WINDOW_LIMITS // 2
+        return chooser.list_limits(times, _ENERGY_SHARES if self.objective.needs_energy else ())
+
+    def _list_choices(self, chooser: Chooser, limits: NDArray[np.bool_], crossbars: int) -> list[Choice]:
+        """Return the choices on so many crossbars; the fewest of each layer always fit."""
+        relaxed = _RELAXED if self.accelerator.interconnect.is_ideal else _RELAXED[:1]
+        found = chooser.choose(limits, np.full(len(limits), crossbars, np.int64), relaxed)
+        return [choice for choice in found if choice.crossbars <= crossbars]
 
     def _time(self, choice: Choice, layers: list[LayerOptions]) -> _Point:
         own = {
@@ -310,19 +265,30 @@ class ChipCostModel:
         *,
         is_rough: bool = False,
     ) -> ChipCost:
-        energy, units_ps = 0, bound_units(point.graph, self.accelerator.chip.cores)
+        units_ps = bound_units(point.graph, self.accelerator.chip.cores)
         latency_ps, interval_ps = max(latency_ps, units_ps), max(interval_ps, units_ps)
-        if self.objective.needs_energy:
-            for listed, number, copies in zip(layers, point.choice.options, point.choice.copies, strict=True):
-                further = min(int(copies), int(listed.windows[number])) - 1
-                energy += int(listed.energy_aj[number]) + further * int(listed.copy_aj[number])
-            hardware, chip = self.accelerator, self.accelerator.chip
-            carried = Activity(hop_bits=8 * byte_hops)
-            energy += price_activity(carried, hardware, hardware.mapping.encoding).total_aj
-            energy += price_leakage(hardware, latency_ps, crossbars=chip.crossbars, cores=chip.cores).total_aj
+        energy = self._price_energy(point.choice, layers, latency_ps, byte_hops)
         in_crossbars = (layer.mapping.layer for layer in point.graph.layers if layer.crossbars)
         writes = Fraction(any(layer.is_stored_dynamically for layer in in_crossbars))
         return ChipCost(latency_ps, interval_ps, energy, point.choice.crossbars, writes, is_rough=is_rough)
+
+    def _price_energy(self, choice: Choice, layers: list[LayerOptions], latency_ps: int, byte_hops: int) -> int:
+        """Return the energy of one input, aJ; 0 where the objective needs none."""
+        if not self.objective.needs_energy:
+            return 0
+        energy, hardware, chip = 0, self.accelerator, self.accelerator.chip
+        for listed, number, copies in zip(layers, choice.options, choice.copies, strict=True):
+            further = min(int(copies), int(listed.windows[number])) - 1
+            energy += int(listed.energy_aj[number]) + further * int(listed.copy_aj[number])
+        carried = Activity(hop_bits=8 * byte_hops)
+        energy += price_activity(carried, hardware, hardware.mapping.encoding).total_aj
+        return energy + price_leakage(hardware, latency_ps, crossbars=chip.crossbars, cores=chip.cores).total_aj
+
+    def _bound(self, choice: Choice, layers: list[LayerOptions]) -> int:
+        """Return what no plan of a choice falls below: copies work for an input as long as it takes, at least."""
+        busy_ps = choice.interval_ps
+        energy = self._price_energy(choice, layers, busy_ps, 0)
+        return ChipCost(busy_ps, busy_ps, energy, choice.crossbars).value(self.objective)
 
     def _finish(self, point: _Point, layers: list[LayerOptions]) -> QuickPlan:
         """Place a choice, and time it with what is carried."""
@@ -331,7 +297,7 @@ class ChipCostModel:
         if self.accelerator.interconnect.is_ideal:
             cost = self._price(point, layers, point.timing.makespan_ps, point.timing.interval_ps, 0)
         else:
-            timing = time_with_transfers(point.graph, plan, self.accelerator)
+            timing = time_with_transfers(point.graph, plan, self._routes, self.accelerator.buffers.input_limit)
             cost = self._price(
                 point,
                 layers,

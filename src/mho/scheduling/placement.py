@@ -50,10 +50,28 @@ def list_gathered(layer: LayerWork, place: CopyPlace, crossbars_per_core: int) -
     Returns:
         For each core but the first, in the order of `place.cores`: that core, and bytes of sums.
     """
-    columns: dict[int, set[int]] = {core: set() for core in place.cores}
-    for tile, crossbar in enumerate(place.crossbars):
-        columns[crossbar // crossbars_per_core].add(tile // layer.row_tiles)
-    return tuple((core, min(len(columns[core]) * layer.tile_sum_bytes, layer.sum_bytes)) for core in place.cores[1:])
+    if len(place.cores) == 1:
+        return ()
+    crossbars, first, size = place.crossbars, place.crossbars[0], crossbars_per_core
+    if crossbars == tuple(range(first, first + len(crossbars))):
+        counts = [
+            _count_columns(layer, core * crossbars_per_core - first, crossbars_per_core) for core in place.cores[1:]
+        ]
+    else:
+        columns: dict[int, set[int]] = {core: set() for core in place.cores}
+        for tile, crossbar in enumerate(crossbars):
+            columns[crossbar // size].add(tile // layer.row_tiles)
+        counts = [len(columns[core]) for core in place.cores[1:]]
+    return tuple(
+        (core, min(count * layer.tile_sum_bytes, layer.sum_bytes))
+        for core, count in zip(place.cores[1:], counts, strict=True)
+    )
+
+
+def _count_columns(layer: LayerWork, tile: int, count: int) -> int:
+    """Return how many columns neighbouring tiles are of, from one on, as far as there are so many."""
+    last = min(tile + count, layer.crossbars) - 1
+    return last // layer.row_tiles - tile // layer.row_tiles + 1
 
 
 @dataclass(frozen=True)
@@ -193,8 +211,12 @@ class _Layout(ABC):
         """Place all copies of a layer."""
         size, places = self.chip.crossbars_per_core, []
         for number in range(copies):
-            crossbars = tuple(self.take(layer))
-            cores = tuple(dict.fromkeys(crossbar // size for crossbar in crossbars))
+            taken = self.take(layer)
+            crossbars = tuple(taken)
+            if isinstance(taken, range) and taken:
+                cores = tuple(range(taken[0] // size, taken[-1] // size + 1))
+            else:
+                cores = tuple(dict.fromkeys(crossbar // size for crossbar in crossbars))
             if not crossbars:
                 cores = (min(self.next, self.chip.crossbars - 1) // size if layer.unit is None else layer.unit,)
             places.append(CopyPlace(layer.name, number, crossbars, cores))

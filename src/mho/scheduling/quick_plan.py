@@ -80,8 +80,8 @@ class Chooser:
         if energy_shares:
             allowed.append(self.energy_aj <= self._least(self.energy_aj) * (1.0 + np.array(energy_shares)[:, None]))
         stacked = np.concatenate(allowed)
-        _, first = np.unique(stacked, axis=0, return_index=True)
-        return stacked[np.sort(first)]
+        distinct = {row.tobytes(): number for number, row in reversed(list(enumerate(stacked)))}
+        return stacked[sorted(distinct.values())]
 
     def _least(self, values: Integers) -> Integers:
         """Return for each option the least of its layer, [options]."""

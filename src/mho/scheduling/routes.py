@@ -6,6 +6,7 @@ cores takes every link once. A bus is one link that every transfer takes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,23 +16,37 @@ from mho.scheduling.work_graph import Integers
 
 _EAST, _WEST, _SOUTH, _NORTH = range(4)
 
+_MOST_KNOWN = 1 << 14
+"""Ways that are kept; beyond them all are found anew."""
+
 Hop = tuple[int, int, int]
 """Number of a link, the core before it, the core behind it; a bus has its source on both sides."""
 
 
 @dataclass(frozen=True, eq=False)
-class Way:
-    """What a transfer from one core to others takes.
+class Ways:
+    """What transfers take, each from one core to others.
 
     Attributes:
-        links: int64 [links], numbers of the links, each once.
-        heads: int64 [links], how many links come before each.
-        hops: links to the farthest target; 0 where all targets are the source.
+        links: int64 [links of all ways], numbers of the links, those of one way after those of the other, each once.
+        counts: int64 [ways], links of each.
+        hops: int64 [ways], links to the farthest target; 0 where all targets are the source.
     """
 
     links: Integers
-    heads: Integers
-    hops: int
+    counts: Integers
+    hops: Integers
+
+    @classmethod
+    def join(cls, parts: Sequence[Ways]) -> Ways:
+        """Return all ways of several."""
+        if len(parts) == 1:
+            return parts[0]
+        none = np.zeros(0, np.int64)
+        links, counts, hops = (
+            np.concatenate([none, *(getattr(part, name) for part in parts)]) for name in ("links", "counts", "hops")
+        )
+        return cls(links, counts, hops)
 
 
 @dataclass
@@ -44,7 +59,7 @@ class Routes:
 
     interconnect: Interconnect
     chip: Chip
-    _known: dict[tuple[int, tuple[int, ...]], Way] = field(default_factory=dict)
+    _known: dict[tuple[tuple[int, ...], tuple[int, ...]], Ways] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.is_bus = self.interconnect.kind is InterconnectKind.BUS
@@ -77,11 +92,13 @@ class Routes:
         held = self.held_ps(sizes)
         return np.where(hops > 0, held if self.is_bus else np.where(sizes > 0, held + hops * self.hop_ps, 0), 0)
 
-    def find(self, source: int, targets: tuple[int, ...]) -> Way:
-        """Return the way from a core to others."""
-        key = source, targets
+    def find(self, sources: tuple[int, ...], targets: tuple[int, ...]) -> Ways:
+        """Return the ways from each of several cores to all of others."""
+        key = sources, targets
         if key not in self._known:
-            self._known[key] = self._derive(source, targets)
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[key] = self._take_bus(*key) if self.is_bus else self._cross_mesh(*key)
         return self._known[key]
 
     def describe(self, link: int) -> str:
@@ -91,34 +108,40 @@ class Routes:
 
     def list_hops(self, source: int, targets: tuple[int, ...]) -> tuple[Hop, ...]:
         """Return the links of the way from a core to others, each after the one before it."""
-        links = self.find(source, targets).links.tolist()
+        links = self.find((source,), targets).links.tolist()
         return tuple((link, source, source) if self.is_bus else self._hop(link) for link in links)
 
     def _hop(self, link: int) -> Hop:
         here, direction = divmod(link, 4)
         return link, here, here + (1, -1, self.columns, -self.columns)[direction]
 
-    def _derive(self, source: int, targets: tuple[int, ...]) -> Way:
-        if all(target == source for target in targets):
-            none = np.zeros(0, np.int64)
-            return Way(none, none, 0)
-        if self.is_bus:
-            return Way(np.zeros(1, np.int64), np.zeros(1, np.int64), 1)
-        row, col = divmod(source, self.columns)
-        rows, cols = np.divmod(np.array(targets), self.columns)
-        links, heads = [], []
+    def _take_bus(self, sources: tuple[int, ...], targets: tuple[int, ...]) -> Ways:
+        leaves = np.array([any(target != source for target in targets) for source in sources], np.int64)
+        return Ways(np.zeros(int(leaves.sum()), np.int64), leaves, leaves)
 
-        def go(direction: int, count: int, first: int, step: int, before: int) -> None:
-            if count > 0:
-                links.append(4 * (first + step * np.arange(count)) + direction)
-                heads.append(before + np.arange(count))
-
-        go(_EAST, int(cols.max()) - col, source, 1, 0)
-        go(_WEST, col - int(cols.min()), source, -1, 0)
-        for column in np.unique(cols):
-            reached, before = rows[cols == column], abs(int(column) - col)
-            start = row * self.columns + int(column)
-            go(_SOUTH, int(reached.max()) - row, start, self.columns, before)
-            go(_NORTH, row - int(reached.min()), start, -self.columns, before)
-        hops = int((np.abs(rows - row) + np.abs(cols - col)).max())
-        return Way(np.concatenate(links), np.concatenate(heads), hops)
+    def _cross_mesh(self, sources: tuple[int, ...], targets: tuple[int, ...]) -> Ways:
+        """Return ways along rows, then columns: runs of links east and west, then south and north in each column."""
+        starts = np.array(sources, np.int64)
+        row, col = (part[:, None] for part in np.divmod(starts, self.columns))
+        rows, cols = np.divmod(np.array(targets, np.int64), self.columns)
+        top, bottom = np.full(self.columns, rows.max()), np.full(self.columns, rows.min())
+        np.minimum.at(top, cols, rows)
+        np.maximum.at(bottom, cols, rows)
+        reached = np.unique(cols)
+        top, bottom = top[reached], bottom[reached]
+        along = np.concatenate([reached[-1] - col, col - reached[0]], axis=1)
+        across = np.stack([bottom - row, row - top], axis=2)
+        counts = np.maximum(np.concatenate([along, across.reshape(len(starts), -1)], axis=1), 0)
+        turns = 4 * (row * self.columns + reached)
+        first = np.concatenate(
+            [
+                4 * starts[:, None] + (_EAST, _WEST),
+                np.stack([turns + _SOUTH, turns + _NORTH], axis=2).reshape(len(starts), -1),
+            ],
+            axis=1,
+        )
+        steps = np.array([4, -4, *(4 * self.columns, -4 * self.columns) * len(reached)])
+        runs = counts.reshape(-1)
+        number = np.arange(runs.sum()) - np.repeat(np.cumsum(runs) - runs, runs)
+        links = np.repeat(first.reshape(-1), runs) + np.repeat(np.tile(steps, len(starts)), runs) * number
+        return Ways(links, counts.sum(axis=1), (np.abs(reached - col) + across.max(axis=2)).max(axis=1))

@@ -15,12 +15,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.hardware.spec import Accelerator
 from mho.scheduling.asap import find_interval_ps, space_starts
 from mho.scheduling.bottleneck import count_link_loads
 from mho.scheduling.placement import ChipPlan, CopyPlace, list_gathered
-from mho.scheduling.routes import Routes, Way
-from mho.scheduling.work_graph import Integers, LayerWork, Need, WorkGraph
+from mho.scheduling.routes import Routes, Ways
+from mho.scheduling.work_graph import Integers, LayerWork, WorkGraph
 
 _PASSES = 6
 """Times that windows are timed at most."""
@@ -63,7 +62,7 @@ class _Flow:
         held_ps: int64 [transfers], for how long each holds a link.
         fly_ps: int64 [transfers], how long each takes where nothing is in its way.
         place: int64 [transfers], number of the way of each.
-        ways: that they take.
+        ways: that they take, and others.
         wait_ps: int64 [transfers], how long each waits, as far as is known.
     """
 
@@ -71,7 +70,7 @@ class _Flow:
     held_ps: Integers
     fly_ps: Integers
     place: Integers
-    ways: tuple[Way, ...]
+    ways: Ways
     wait_ps: Integers
 
 
@@ -93,15 +92,15 @@ class _Layer:
     receivers: list[tuple[str, bool, Integers | None]] = field(default_factory=list)
 
 
-def time_with_transfers(graph: WorkGraph, plan: ChipPlan, accelerator: Accelerator) -> TransferTiming:
+def time_with_transfers(graph: WorkGraph, plan: ChipPlan, routes: Routes, input_bytes: int | None) -> TransferTiming:
     """Time a plan on a chip whose interconnect is a bus or a mesh. Deterministic.
 
     Args:
         graph: the layers.
         plan: where their copies lie.
-        accelerator: its interconnect.
+        routes: through the interconnect of its chip.
+        input_bytes: of the input buffer of a core; None for any number.
     """
-    routes = Routes(accelerator.interconnect, plan.chip)
     layers = {work.name: _Layer(work, len(plan.places[work.name])) for work in graph.layers}
     _list_receivers(layers)
     byte_hops = 0
@@ -115,13 +114,15 @@ def time_with_transfers(graph: WorkGraph, plan: ChipPlan, accelerator: Accelerat
     unhindered, ready = _time_windows(layers)
     latency, links = unhindered, _choose_links(flows, loads, unhindered)
     is_steady = busiest <= _MOST_LOAD * interval
-    for _ in range(_PASSES if len(links) and is_steady else 0):
-        before = latency
-        _queue(layers, ready, links)
-        latency, ready = _time_windows(layers)
-        if abs(latency - before) <= _SETTLED * latency:
-            break
-    has_room = _has_room(layers, plan, accelerator.buffers.input_limit)
+    if len(links) and is_steady:
+        queues = _Queues(layers, links)
+        for _ in range(_PASSES):
+            before = latency
+            queues.serve(ready)
+            latency, ready = _time_windows(layers)
+            if abs(latency - before) <= _SETTLED * latency:
+                break
+    has_room = _has_room(layers, plan, input_bytes)
     return TransferTiming(
         latency_ps=latency,
         interval_ps=max(busiest, interval),
@@ -136,19 +137,11 @@ def _has_room(layers: dict[str, _Layer], plan: ChipPlan, limit: int | None) -> b
         return True
     kept = np.zeros(plan.chip.cores, np.int64)
     for layer in layers.values():
-        least = sum(_count_least(need) for need in layer.work.needs if need.bytes is not None)
+        least = sum(need.least_bytes for need in layer.work.needs)
         least += sum(int(sizes.sum()) for sizes in layer.work.stored_bytes)
         cores = {core for place in plan.places[layer.work.name] for core in place.cores}
         kept[list(cores)] += least
     return int(kept.max(initial=0)) <= limit
-
-
-def _count_least(need: Need) -> int:
-    """Return the bytes that any window of a layer needs at once of one producer, or that one gives."""
-    assert need.bytes is not None, "something is carried"
-    totals = np.append(0, np.cumsum(need.bytes))
-    dropped = np.zeros_like(need.windows) if need.forgotten is None else np.append(0, need.forgotten[:-1])
-    return max(int(need.bytes.max()), int((totals[need.windows] - totals[dropped]).max()))
 
 
 def _add_gathers(layer: _Layer, places: tuple[CopyPlace, ...], routes: Routes) -> int:
@@ -156,20 +149,23 @@ def _add_gathers(layer: _Layer, places: tuple[CopyPlace, ...], routes: Routes) -
     work, total = layer.work, 0
     size = routes.chip.crossbars_per_core
     most = max(len(place.cores) for place in places)
+    if most == 1:
+        return 0
     sizes = np.zeros((len(places), most - 1), np.int64)
-    ways: list[Way] = []
+    ways: list[Ways] = []
     numbers = np.zeros((len(places), most - 1), np.int64)
     for place in places:
         for rank, (core, sent) in enumerate(list_gathered(work, place, size)):
             sizes[place.number, rank] = sent
             numbers[place.number, rank] = len(ways)
-            ways.append(routes.find(core, (place.home,)))
+            ways.append(routes.find((core,), (place.home,)))
+    joined = Ways.join(ways)
     for rank in range(most - 1):
         windows = np.arange(work.windows, dtype=np.int64)
         copies = windows % len(places)
         sent = sizes[copies, rank] > 0
         windows, copies = windows[sent], copies[sent]
-        total += _add_flow(layer.gathers, windows, sizes[copies, rank], numbers[copies, rank], tuple(ways), routes)
+        total += _add_flow(layer.gathers, windows, sizes[copies, rank], numbers[copies, rank], joined, routes)
     return total
 
 
@@ -177,13 +173,13 @@ def _add_channels(layer: _Layer, plan: ChipPlan, routes: Routes) -> int:
     """Add the codes that a layer sends to all later ones; return their bytes times links."""
     total, name = 0, layer.work.name
     homes = [place.home for place in plan.places[name]]
+    distinct = {home: number for number, home in enumerate(dict.fromkeys(homes))}
+    number_of_copy = np.array([distinct[home] for home in homes], np.int64)
     for later, is_stored, sizes in layer.receivers:
         if sizes is None:
             continue
         cores = tuple(dict.fromkeys(core for place in plan.places[later] for core in place.cores))
-        distinct = {home: number for number, home in enumerate(dict.fromkeys(homes))}
-        ways = tuple(routes.find(home, cores) for home in distinct)
-        number_of_copy = np.array([distinct[home] for home in homes], np.int64)
+        ways = routes.find(tuple(distinct), cores)
         windows = np.flatnonzero(sizes > 0)
         found: list[_Flow] = []
         total += _add_flow(found, windows, sizes[windows], number_of_copy[windows % len(homes)], ways, routes)
@@ -203,24 +199,30 @@ def _list_receivers(layers: dict[str, _Layer]) -> None:
 
 
 def _add_flow(
-    flows: list[_Flow], windows: Integers, sizes: Integers, place: Integers, ways: tuple[Way, ...], routes: Routes
+    flows: list[_Flow], windows: Integers, sizes: Integers, place: Integers, ways: Ways, routes: Routes
 ) -> int:
     """Add the transfers that leave their core; return their bytes times links."""
     if not len(windows):
         return 0
-    hops, lengths = np.array([(way.hops, len(way.links)) for way in ways], np.int64).T
-    leaving = hops[place] > 0
+    leaving = ways.hops[place] > 0
     windows, sizes, place = windows[leaving], sizes[leaving], place[leaving]
     if not len(windows):
         return 0
-    fly = routes.fly_ps(sizes, hops[place])
+    fly = routes.fly_ps(sizes, ways.hops[place])
     flows.append(_Flow(windows, routes.held_ps(sizes), fly, place, ways, np.zeros_like(fly)))
-    return int(sizes @ lengths[place])
+    return int(sizes @ ways.counts[place])
 
 
 def _choose_links(flows: list[_Flow], loads: NDArray[np.float64], latency_ps: int) -> Integers:
     """Return the links that something may have to wait for: of every way the busiest, if it is busy enough."""
-    worst = {int(way.links[np.argmax(loads[way.links])]) for flow in flows for way in flow.ways if way.hops}
+    if not flows:
+        return np.zeros(0, np.int64)
+    ways = Ways.join([flow.ways for flow in flows])
+    counts = ways.counts[ways.counts > 0]
+    held, first = loads[ways.links], np.cumsum(counts) - counts
+    is_worst = np.flatnonzero(held == np.repeat(np.maximum.reduceat(held, first), counts))
+    of_way = np.repeat(np.arange(len(counts)), counts)[is_worst]
+    worst = set(ways.links[is_worst[np.diff(of_way, prepend=-1) > 0]].tolist())
     busy = sorted((link for link in worst if loads[link] > _BUSY * latency_ps), key=lambda link: -loads[link])
     return np.array(busy[:_MOST_LINKS], np.int64)
 
@@ -255,30 +257,46 @@ def _time_windows(layers: dict[str, _Layer]) -> tuple[int, dict[str, tuple[Integ
     return latency, out
 
 
-def _queue(layers: dict[str, _Layer], out: dict[str, tuple[Integers, Integers]], links: Integers) -> None:
-    """Let links serve what passes them, and note how long each transfer waits at its worst link."""
-    flows = [(flow, out[name][0]) for name, layer in layers.items() for flow in layer.gathers]
-    flows += [(flow, out[name][1]) for name, layer in layers.items() for flow in layer.channels.values()]
-    times = np.concatenate([set_out[flow.windows] for flow, set_out in flows])
-    held = np.concatenate([flow.held_ps for flow, _ in flows])
-    first = np.cumsum([0, *(len(way_of.ways) for way_of, _ in flows)])
-    place = np.concatenate([flow.place + start for (flow, _), start in zip(flows, first[:-1], strict=True)])
-    passes = np.zeros((int(first[-1]), len(links)), bool)
-    ways = [way for flow, _ in flows for way in flow.ways]
-    column_of = np.full(1 + max(int(links.max()), *(int(way.links.max(initial=0)) for way in ways)), -1)
-    column_of[links] = np.arange(len(links))
-    for number, way in enumerate(ways):
-        columns = column_of[way.links]
-        passes[number, columns[columns >= 0]] = True
-    order = np.argsort(times, kind="stable")
-    times, held, place = times[order], held[order], place[order]
-    wait = np.zeros_like(times)
-    for column in range(len(links)):
-        served = np.flatnonzero(passes[place, column])
-        busy = np.cumsum(held[served])
-        starts = np.maximum.accumulate(times[served] - (busy - held[served])) + (busy - held[served])
-        wait[served] = np.maximum(wait[served], starts - times[served])
-    back = np.empty_like(wait)
-    back[order] = wait
-    for (flow, _), part in zip(flows, np.split(back, np.cumsum([len(f.windows) for f, _ in flows])[:-1]), strict=True):
-        flow.wait_ps = part
+class _Queues:
+    """Links that serve what passes them, first come first served.
+
+    Args:
+        layers: with the transfers of each.
+        links: that transfers wait for.
+    """
+
+    def __init__(self, layers: dict[str, _Layer], links: Integers) -> None:
+        self._flows = [(flow, name, 0) for name, layer in layers.items() for flow in layer.gathers]
+        self._flows += [(flow, name, 1) for name, layer in layers.items() for flow in layer.channels.values()]
+        ways = Ways.join([flow.ways for flow, *_ in self._flows])
+        starts = np.cumsum([0, *(len(flow.ways.hops) for flow, *_ in self._flows)])
+        self._held = np.concatenate([flow.held_ps for flow, *_ in self._flows])
+        self._place = np.concatenate(
+            [flow.place + start for (flow, *_), start in zip(self._flows, starts[:-1], strict=True)]
+        )
+        column_of = np.full(1 + max(int(links.max()), int(ways.links.max(initial=0))), -1)
+        column_of[links] = np.arange(len(links))
+        columns, numbers = column_of[ways.links], np.repeat(np.arange(len(ways.hops)), ways.counts)
+        self._passes = np.zeros((len(links), len(ways.hops)), bool)
+        self._passes[columns[columns >= 0], numbers[columns >= 0]] = True
+
+    def serve(self, out: dict[str, tuple[Integers, Integers]]) -> None:
+        """Note how long each transfer waits at its worst link.
+
+        Args:
+            out: of each layer, when sums and codes of windows set out, ps.
+        """
+        times = np.concatenate([out[name][kind][flow.windows] for flow, name, kind in self._flows])
+        order = np.argsort(times, kind="stable")
+        times, held, place = times[order], self._held[order], self._place[order]
+        wait = np.zeros_like(times)
+        for passes in self._passes:
+            served = np.flatnonzero(passes[place])
+            busy = np.cumsum(held[served])
+            idle = times[served] - busy + held[served]
+            wait[served] = np.maximum(wait[served], np.maximum.accumulate(idle) - idle)
+        back = np.empty_like(wait)
+        back[order] = wait
+        ends = np.cumsum([len(flow.windows) for flow, *_ in self._flows])
+        for (flow, *_), part in zip(self._flows, np.split(back, ends[:-1]), strict=True):
+            flow.wait_ps = part

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,20 @@ class Need:
         for array in (self.windows, self.forgotten, self.bytes):
             if array is not None:
                 array.setflags(write=False)
+
+    @cached_property
+    def most_windows(self) -> int:
+        """Windows of the producer that the last of the layer needs, or any before it."""
+        return int(self.windows.max(initial=0))
+
+    @cached_property
+    def least_bytes(self) -> int:
+        """Bytes that a window of the layer needs at once of the producer, or that one gives; 0 where all is at hand."""
+        if self.bytes is None:
+            return 0
+        totals = np.append(0, np.cumsum(self.bytes))
+        dropped = np.zeros_like(self.windows) if self.forgotten is None else np.append(0, self.forgotten[:-1])
+        return max(int(self.bytes.max()), int((totals[self.windows] - totals[dropped]).max()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,5 +174,5 @@ class WorkGraph:
 
 def _list_needs(layer: LayerWork) -> Iterator[tuple[str, int]]:
     for need in layer.needs:
-        yield need.producer, int(need.windows.max(initial=0))
+        yield need.producer, need.most_windows
     yield from layer.stored_needs

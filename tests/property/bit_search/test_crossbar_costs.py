@@ -14,7 +14,7 @@ from mho.cost_model.energy import energy_network
 from mho.cost_model.latency import cost_network
 from mho.mapping.layer_mapping import MappingModel
 from mho.policy import BitWidths, Policy
-from mho.scheduling.chip_cost import weigh_writes
+from mho.scheduling.cost_objective import weigh_writes
 
 NETWORK = make_residual()
 ENERGY = {

@@ -16,11 +16,13 @@ from mho.mapping.layer_mapping import MappingModel
 from mho.network.layers import derive_layer_table
 from mho.policy import BitWidths, Policy
 from mho.scheduling.bounds import bound_makespan
-from mho.scheduling.chip_cost import ChipCostModel, CostObjective
+from mho.scheduling.chip_cost import ChipCostModel
 from mho.scheduling.chip_schedule import schedule_network
+from mho.scheduling.cost_objective import CostObjective
 from mho.scheduling.duplication import Objective, count_interval_copies
 from mho.scheduling.option_table import OptionTable
 from mho.scheduling.quick_plan import Chooser
+from mho.scheduling.routes import Routes
 from mho.scheduling.transfer_timing import time_with_transfers
 from mho.simulation.chip_timing import simulate_chip
 
@@ -90,7 +92,8 @@ def test_what_is_carried_takes_the_links_of_the_simulation(name, data):
     model = _model(name, 64, CostObjective.LATENCY, is_mesh=True)
     found = model.plan(_draw(data, name))
     assert found is not None
-    carried = time_with_transfers(found.graph, found.plan, model.accelerator)
+    routes = Routes(model.accelerator.interconnect, model.accelerator.chip)
+    carried = time_with_transfers(found.graph, found.plan, routes, model.accelerator.buffers.input_limit)
     simulated = simulate_chip(found.graph, found.plan, model.accelerator)
     assert carried.byte_hops == simulated.byte_hops
     if carried.is_free:

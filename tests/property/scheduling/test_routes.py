@@ -25,8 +25,8 @@ def test_a_lone_transfer_takes_the_links_and_the_time_of_the_simulation(kind, so
     )  # fmt: skip
     routes, carrier = (made(accelerator.interconnect, accelerator.chip) for made in (Routes, Carrier))
     arrival = carrier.send(1000, source, tuple(targets), size)
-    way = routes.find(source, tuple(targets))
+    way = routes.find((source,), tuple(targets))
     assert (len(way.links), len(set(way.links.tolist()))) == (carrier.links, carrier.links)
     assert size * len(way.links) == carrier.byte_hops
     assert int(routes.held_ps(np.array([size]))[0]) * len(way.links) == carrier.busy_ps
-    assert 1000 + int(routes.fly_ps(np.array([size]), np.array([way.hops]))[0]) == arrival
+    assert 1000 + int(routes.fly_ps(np.array([size]), way.hops)[0]) == arrival

@@ -19,8 +19,9 @@ from mho.formats import format_cost
 from mho.hardware.loading import override
 from mho.mapping.layer_mapping import MappingModel
 from mho.policy import BitWidths, Policy
-from mho.scheduling.chip_cost import WRITE_WEIGHT, ChipCostModel, CostObjective
+from mho.scheduling.chip_cost import ChipCostModel
 from mho.scheduling.chip_schedule import ChipDemand
+from mho.scheduling.cost_objective import WRITE_WEIGHT, CostObjective
 from mho.scheduling.regime import Regime
 
 CROSSBAR = make_accelerator(rows=16, cols=16, cell_bits=2, dac_bits=2, crossbars=1, energy=ENERGY)

@@ -13,7 +13,8 @@ from mho.mapping.layer_arrays import LayerArrays
 from mho.mapping.layer_mapping import MappingModel
 from mho.network.layers import derive_layer_table
 from mho.policy import BitWidths, Policy
-from mho.scheduling.chip_cost import ChipCostModel, CostObjective
+from mho.scheduling.chip_cost import ChipCostModel
+from mho.scheduling.cost_objective import CostObjective
 
 NETWORK = make_residual()
 WIDE, NARROW = (Policy.uniform(NETWORK.layer_names, BitWidths(bits, bits)) for bits in (8, 2))

@@ -14,8 +14,9 @@ from mho.hardware.loading import override
 from mho.mapping.layer_mapping import MappingModel
 from mho.policy import BitWidths, Policy
 from mho.scheduling.bottleneck import find_bottleneck
-from mho.scheduling.chip_cost import ChipCostModel, CostObjective
+from mho.scheduling.chip_cost import ChipCostModel
 from mho.scheduling.chip_schedule import ChipDemand, schedule_network
+from mho.scheduling.cost_objective import CostObjective
 from mho.scheduling.digital_units import (
     assign_units,
     bound_units,

@@ -9,7 +9,8 @@ from chip_networks import make_residual
 
 from mho.network.layers import derive_layer_table
 from mho.policy import BitWidths, Policy
-from mho.scheduling.chip_cost import ChipCostModel, CostObjective
+from mho.scheduling.chip_cost import ChipCostModel
+from mho.scheduling.cost_objective import CostObjective
 from mho.scheduling.regime import Regime
 from mho.scheduling.reload_schedule import schedule_network_reload
 
