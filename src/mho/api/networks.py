@@ -12,7 +12,7 @@ from mho.cache_folder import cache_folder
 from mho.cost_model.layer_tables import LayerTable, load_layer_table
 from mho.errors import DataError, MhoError, file_errors
 from mho.network.graph import Network
-from mho.quantization.effort import Effort
+from mho.quantization.effort import DEFAULT_EFFORT, Effort
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,7 +85,7 @@ def quantize(
     calibration_inputs: Inputs,
     *,
     batch_size: int | None = None,
-    effort: Effort = "fast",
+    effort: Effort = DEFAULT_EFFORT,
     seed: int = 0,
     on_progress: OnProgress | None = None,
 ) -> Network:

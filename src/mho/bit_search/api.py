@@ -42,7 +42,7 @@ from mho.network.layers import derive_layer_table
 from mho.policy import MAX_BITS
 from mho.quantization.calibration import calibrate
 from mho.quantization.devices import Devices
-from mho.quantization.effort import Effort
+from mho.quantization.effort import DEFAULT_EFFORT, Effort
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.shared_widths import SharedWidths, train_shared
 from mho.quantization.training_options import TrainingOptions
@@ -157,7 +157,7 @@ class SearchOptions:
     screening: Screening | None = None
     repeats: int | None = None
     stop_hopeless: bool = False
-    effort: Effort = "fast"
+    effort: Effort = DEFAULT_EFFORT
     shared_training: TrainingOptions | None = None
     devices: Devices | None = None
 

@@ -24,7 +24,7 @@ from mho.quantization.allocator import keep_freed_memory
 from mho.quantization.calibration_table import CalibrationTable
 from mho.quantization.compilation import compile_if_possible
 from mho.quantization.devices import Devices, place
-from mho.quantization.effort import Effort
+from mho.quantization.effort import DEFAULT_EFFORT, Effort
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.reconstruction import reconstruct
 from mho.quantization.training import TrainingProgress, evaluate, train
@@ -123,7 +123,7 @@ class QatEvaluator:
         stops_hopeless: bool = False,
         problem: Mapping[str, Any] | None = None,
         devices: Devices | None = None,
-        effort: Effort = "fast",
+        effort: Effort = DEFAULT_EFFORT,
     ) -> None:
         self._trainable, self._runnable = trainable, runnable if runnable is not None else trainable
         self._train, self._calibration, self._validation = train_split, calibration_split, validation_split
@@ -331,7 +331,7 @@ class QatRecipe:
     is_compiled: bool
     devices: Devices
     threads: int
-    effort: Effort = "fast"
+    effort: Effort = DEFAULT_EFFORT
 
     @property
     def gpus(self) -> int:

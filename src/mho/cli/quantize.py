@@ -15,7 +15,7 @@ from mho.errors import ConfigError, DataError
 from mho.hardware.chip import DigitalArithmetic
 from mho.network.loading import check_file_is_there, load_file
 from mho.policy import UNIFORM_REFERENCE, BitWidths
-from mho.quantization.effort import EFFORTS, parse_effort
+from mho.quantization.effort import DEFAULT_EFFORT, EFFORTS, Effort, parse_effort
 
 
 def quantize(
@@ -33,8 +33,12 @@ def quantize(
         str | None, typer.Option(metavar="W/A", help="The same widths for every layer; by default 8/8.")
     ] = None,
     effort: Annotated[
-        str, typer.Option(metavar="EFFORT", help=f"{' or '.join(EFFORTS)}: how much work rounding is worth.")
-    ] = "fast",
+        str | None,
+        typer.Option(
+            metavar="EFFORT",
+            help=f"{' or '.join(EFFORTS)}: how much work rounding is worth; by default {DEFAULT_EFFORT}.",
+        ),
+    ] = None,
     arithmetic: Annotated[
         DigitalArithmetic,
         typer.Option(metavar="|".join(DigitalArithmetic), help="What digital units compute with between layers."),
@@ -61,31 +65,52 @@ def quantize(
     is_integer = arithmetic is DigitalArithmetic.INTEGER
     if digital_bits is not None and not is_integer:
         raise ConfigError("--digital-bits was given", expected="--arithmetic integer beside it")
-    if policy is not None and bits is not None:
-        raise ConfigError("--policy and --bits were given together", expected="one of them")
-    how = parse_effort(effort)
+    widths = _parse_widths(policy, bits)
+    how = None if effort is None else parse_effort(effort)
     check_file_is_there(model, "torch.onnx.export(dynamo=True) writes a float model, with trained weights, as ONNX")
     check_outputs({"--output": output}, (model, activation_samples, policy))
-    widths = policy or (UNIFORM_REFERENCE if bits is None else BitWidths.parse(bits))
     network = load_file(model)
     inputs, samples = _read_samples(activation_samples, network)
-    if any(node.quantization is not None for node in network.mvm_nodes):
-        if not is_integer or policy is not None or bits is not None:
-            raise ConfigError(
-                "the model is quantized already", where=str(model),
-                hint="`mho compile` takes it as it is; --arithmetic integer alone gives its other tensors integers",
-            )  # fmt: skip
-        quantized = network
-    else:
-        quantized = mho.quantize(network, widths, inputs, effort=how, on_progress=chip_progress())
+    quantized = _quantize_layers(network, model, inputs, widths, how, keeps_integers=is_integer)
     if is_integer:
         quantized = mho.quantize_digital(quantized, inputs, bits=digital_bits or 16)
     mho.save(quantized, output)
-    print_done(
-        f"{output}: {len(network.layer_names)} layers quantized on {samples:,} samples",
-        {"output": str(output), "layers": len(network.layer_names), "samples": samples, "effort": effort},
-        as_json=as_json,
-    )
+    layers, effort = len(network.layer_names), how or DEFAULT_EFFORT
+    document = {"output": str(output), "layers": layers, "samples": samples, "effort": effort}
+    print_done(f"{output}: {layers} layers quantized on {samples:,} samples", document, as_json=as_json)
+
+
+def _parse_widths(policy: Path | None, bits: str | None) -> Path | BitWidths | None:
+    """Return what one of the two options says, None without either. Raises `ConfigError`."""
+    if policy is not None and bits is not None:
+        raise ConfigError("--policy and --bits were given together", expected="one of them")
+    return policy if bits is None else BitWidths.parse(bits)
+
+
+def _quantize_layers(
+    network: mho.Network,
+    model: Path,
+    inputs: Any,
+    widths: Path | BitWidths | None,
+    effort: Effort | None,
+    *,
+    keeps_integers: bool,
+) -> mho.Network:
+    """Return the network with new integers in its layers, or as it is if it has some that are to be kept.
+
+    Raises `MhoError`: among others of a model that has integers, unless these are to be kept and nothing else is given.
+    """
+    if not any(node.quantization is not None for node in network.mvm_nodes):
+        return mho.quantize(
+            network, widths or UNIFORM_REFERENCE, inputs,
+            effort=effort or DEFAULT_EFFORT, on_progress=chip_progress(),
+        )  # fmt: skip
+    if not keeps_integers or widths is not None or effort is not None:
+        raise ConfigError(
+            "the model is quantized already", where=str(model),
+            hint="`mho compile` takes it as it is; --arithmetic integer alone gives its other tensors integers",
+        )  # fmt: skip
+    return network
 
 
 def _read_samples(file: Path, network: mho.Network) -> tuple[Any, int]:

@@ -12,6 +12,7 @@ scales channels of activations (`mho.quantization.smoothing`), and rounding is l
 (`mho.quantization.reconstruction`). `best`: then whole blocks are fitted (`mho.quantization.block_fitting`)."""
 
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
+DEFAULT_EFFORT: Effort = "fast"
 
 
 def parse_effort(text: str) -> Effort:

@@ -10,7 +10,7 @@ from mho.policy import Policy
 from mho.progress import OnProgress
 from mho.quantization.calibration import calibrate
 from mho.quantization.calibration_table import CalibrationTable
-from mho.quantization.effort import Effort
+from mho.quantization.effort import DEFAULT_EFFORT, Effort
 from mho.quantization.joint_inputs import as_inputs
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.reconstruction import reconstruct
@@ -24,7 +24,7 @@ def quantize(
     *,
     table: CalibrationTable | None = None,
     batch_size: int | None = None,
-    effort: Effort = "fast",
+    effort: Effort = DEFAULT_EFFORT,
     seed: int = 0,
     on_progress: OnProgress | None = None,
 ) -> Network:

@@ -49,6 +49,11 @@ def test_float_file_to_a_program_of_integers_alone(folder, capsys):
     assert main(["quantize", "layers.onnx", "--arithmetic", "integer", "--digital-bits", "8", *samples]) == 0
     assert main(["compile", "integers.onnx", *compiling]) == 0
     assert "beside it" in fails(capsys, "quantize", "float.onnx", "--digital-bits", "8", *samples)
+    # What would quantize its layers anew is refused, never ignored.
+    for option in (["--effort", "good"], ["--bits", "4/4"], ["--policy", "policy.json"]):
+        again = ["quantize", "layers.onnx", "--arithmetic", "integer", *option, *samples]
+        assert "quantized already" in fails(capsys, *again)
+    assert "quantized already" in fails(capsys, "quantize", "layers.onnx", *samples)
 
 
 def test_costing_a_quantized_file_uses_its_own_widths(folder, capsys):
