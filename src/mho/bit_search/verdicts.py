@@ -1,4 +1,4 @@
-"""Why a search's policy was chosen over each of the others that it tried: the rules of `goal.select_best`, told."""
+"""Why a search's policy was chosen over each of the others that it tried: the rules of `goal.select_best`, in words."""
 
 from __future__ import annotations
 

@@ -43,8 +43,8 @@ def known_records(
     _check_problem(log.problem, evaluator.problem, where)
     found: list[EvaluationRecord] = []
     for record in log.records:
-        is_told = record.fidelity == evaluator.fidelity and record.policy != space.reference_policy
-        cost = _cost_of(record.policy, space) if is_told else None
+        is_known = record.fidelity == evaluator.fidelity and record.policy != space.reference_policy
+        cost = _cost_of(record.policy, space) if is_known else None
         if cost is not None:
             found.append(replace(record, cost=cost, objective=space.objective))
     return tuple(found)

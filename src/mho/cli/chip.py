@@ -141,5 +141,5 @@ class Samples:
 
 def tell_elsewhere(what: str, differences: Mapping[str, tuple[str, str]]) -> str | None:
     """Return how the chip on which something was found differs from this one, in words; None where it does not."""
-    told = [f"{key} = {found} (here {wanted})" for key, (found, wanted) in differences.items()]
-    return f"{what} from elsewhere: {', '.join(told)}" if told else None
+    differing = [f"{key} = {found} (here {wanted})" for key, (found, wanted) in differences.items()]
+    return f"{what} from elsewhere: {', '.join(differing)}" if differing else None

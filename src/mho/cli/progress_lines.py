@@ -26,17 +26,17 @@ def chip_progress() -> OnProgress | None:
     """Return what prints how many chips are done and the time left; None for --quiet."""
     if current_verbosity() is Verbosity.QUIET:
         return None
-    in_place, start, told = is_terminal(err=True), time.monotonic(), -1
+    in_place, start, shown = is_terminal(err=True), time.monotonic(), -1
 
     def show(progress: Progress) -> None:
-        nonlocal told
+        nonlocal shown
         seconds, left = time.monotonic() - start, progress.seconds_left
         rest = "" if left is None or progress.is_finished else f", {left:,.0f} s left"
         line = f"{progress.detail}, {seconds:,.0f} s{rest}"
         if in_place:
             echo_over(line, is_last=progress.is_finished)
-        elif progress.is_finished or int(progress.fraction * _LINES) > told:
-            told = int(progress.fraction * _LINES)
+        elif progress.is_finished or int(progress.fraction * _LINES) > shown:
+            shown = int(progress.fraction * _LINES)
             echo(line, err=True)
 
     return show

@@ -158,7 +158,7 @@ class NetworkMap(Drawable):
         names = [layer.name for layer in self.layers]
         raise MappingError(
             f"the network has no MVM layer {name!r}",
-            expected=f"one of {', '.join(names[:_TOLD])}{', ...' if len(names) > _TOLD else ''}",
+            expected=f"one of {', '.join(names[:_LISTED])}{', ...' if len(names) > _LISTED else ''}",
             hint=suggest(name, names),
         )
 
@@ -236,7 +236,7 @@ class NetworkMap(Drawable):
         return replace(total, all=total.all - again * crossbar.rows * crossbar.cols)
 
 
-_TOLD = 12
+_LISTED = 12
 """Names of layers that an error lists."""
 
 

@@ -190,8 +190,8 @@ class Dataset(Tabular):
     @property
     def _summary(self) -> str:
         sizes = ", ".join(f"{name} {len(split):,}" for name, split in self.splits.items())
-        told = f"{self.classes:,} classes" if self.task.has_classes else f"targets {list(self.train.labels.shape[1:])}"
-        return f"{self.name}: {sizes}; samples {list(self.sample_shape)}, {told}"
+        kind = f"{self.classes:,} classes" if self.task.has_classes else f"targets {list(self.train.labels.shape[1:])}"
+        return f"{self.name}: {sizes}; samples {list(self.sample_shape)}, {kind}"
 
     def table(self) -> Table:
         """Return one row a split; classes are those that occur in it."""

@@ -75,8 +75,8 @@ class LabelledSamples:
         """
         shape = next(iter(shapes.values()))
         if len(shapes) != 1 or len(shape) != 2 or shape[1] < 2:
-            told = ", ".join(f"{name} {list(one)}" for name, one in shapes.items())
-            raise DataError(f"outputs {told} are no scores of classes", expected="one output [N, classes]")
+            listed = ", ".join(f"{name} {list(one)}" for name, one in shapes.items())
+            raise DataError(f"outputs {listed} are no scores of classes", expected="one output [N, classes]")
         if shape[0] != len(self.labels):
             raise DataError(f"{len(self.labels)} labels for {shape[0]} samples", where=LABELS, expected="one a sample")
         if (largest := int(self.labels.max())) >= shape[1]:

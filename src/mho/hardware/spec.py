@@ -129,8 +129,8 @@ class Accelerator(Section, Tabular):
         rules, names = self.mapping, ", ".join(self.mapping.always_digital)
         is_used = rules.digital_layers not in (DigitalLayers.NONE, DigitalLayers.NEVER)
         if self.digital.is_ideal and (is_used or names):
-            told = f'mapping.digital_layers is "{rules.digital_layers}"' if is_used else f"{names} is always_digital"
-            raise ValueError(f"{told}, and digital.operation_latency_us does not say what that takes")
+            rule = f'mapping.digital_layers is "{rules.digital_layers}"' if is_used else f"{names} is always_digital"
+            raise ValueError(f"{rule}, and digital.operation_latency_us does not say what that takes")
         return self
 
     @model_validator(mode="after")

@@ -92,16 +92,16 @@ class DigitalWork(Tabular):
     @property
     def lines(self) -> tuple[str, ...]:
         """What a person reads: a line for each kind of numbers, and what it takes as far as that is specified."""
-        told = []
+        lines = []
         for kind, work in (("float32", self.float_total), ("integers", self.integer_total)):
             if work != Work():
                 counts = f"{work.multiplications:,} multiplications, {work.additions:,} additions"
-                told.append(f"{kind}: {counts}, {work.functions:,} functions")
+                lines.append(f"{kind}: {counts}, {work.functions:,} functions")
         if self.energy_pj is not None:
-            told.append(f"energy of multiplications and additions: {float(self.energy_pj) / 1e3:,.4g} nJ")
+            lines.append(f"energy of multiplications and additions: {float(self.energy_pj) / 1e3:,.4g} nJ")
         if self.time_us is not None:
-            told.append(f"time of all, one after the other: {float(self.time_us):,.4g} us")
-        return tuple(told)
+            lines.append(f"time of all, one after the other: {float(self.time_us):,.4g} us")
+        return tuple(lines)
 
     @property
     def _summary(self) -> str:

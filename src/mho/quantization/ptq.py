@@ -43,7 +43,7 @@ def quantize(
             (`mho.quantization.reconstruction`); "best": then blocks of layers are fitted to the float network's
             outputs by gradient descent (`mho.quantization.block_fitting`). No labels are needed.
         seed: of what "best" draws.
-        on_progress: told how far the efforts beyond "fast" are.
+        on_progress: called with how far the efforts beyond "fast" are.
 
     Returns:
         The network in integers; run it with `mho.network.reference.run_quantized`.

@@ -93,7 +93,7 @@ def reconstruct(
         inputs: float32 [N, *S] or [N, *S[1:]]: a few hundred samples. With fewer than 8, the last one is held out.
         effort: "fast" changes nothing.
         seed: of the draws of "best"; "good" draws nothing.
-        on_progress: told after every layer and every block. Where it raises, the network is as before.
+        on_progress: called after every layer and every block. Where it raises, the network is as before.
 
     Raises:
         DataError: no samples.

@@ -174,8 +174,8 @@ def _print_missing(console: Console, line: ComparedAccelerator) -> None:
         parts.append(CONVERSION_TIMES[line.conversion_time])
     if line.keys_to_set:
         parts.append(f"yours to set: {', '.join(line.keys_to_set)}")
-    if told := "; ".join(filter(None, parts)):
-        console.print(Text.assemble((line.accelerator, "bold"), f": {told}", style="dim"), soft_wrap=True)
+    if missing := "; ".join(filter(None, parts)):
+        console.print(Text.assemble((line.accelerator, "bold"), f": {missing}", style="dim"), soft_wrap=True)
     for problem in (line.problem, None if line.run is None else line.run.accuracy_problem):
         if problem is not None:
             text = Text.assemble((line.accelerator, "bold"), f" cannot: {problem}", style="yellow")

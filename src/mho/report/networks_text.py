@@ -60,8 +60,8 @@ def _describe_size(size: DeployedSize) -> str:
 def _describe_sensitivities(found: Sensitivities) -> list[str]:
     losses = [(one.less.loss, one.layer, one.operand) for one in found.operands if one.less is not None]
     worst = sorted(losses, key=lambda one: -one[0])[:MOST]
-    told = ", ".join(f"{layer} {operand}s {loss:+.4f}" for loss, layer, operand in worst)
-    lines = [f"loss with a bit less ({found.samples:,} calibration samples, now {found.loss:.4f}): {told or 'none'}"]
+    listed = ", ".join(f"{layer} {operand}s {loss:+.4f}" for loss, layer, operand in worst)
+    lines = [f"loss with a bit less ({found.samples:,} calibration samples, now {found.loss:.4f}): {listed or 'none'}"]
     raises = [
         f"{one.layer} {one.operand}s {one.more.loss:+.4f} for {100 * one.more.cost:+.1f} %"
         for one in found.best_raises(MOST)
@@ -72,5 +72,7 @@ def _describe_sensitivities(found: Sensitivities) -> list[str]:
 
 def _describe_errors(errors: ClassErrors, names: tuple[str, ...]) -> str:
     wrong = sum(one.count - one.correct for one in errors.classes)
-    told = ", ".join(f"{names[one.actual]} as {names[one.predicted]} ({one.count})" for one in errors.confusions[:MOST])
-    return f"{plural(wrong, 'error')} on test samples, exact sums{': most often ' + told if told else ''}"
+    pairs = ", ".join(
+        f"{names[one.actual]} as {names[one.predicted]} ({one.count})" for one in errors.confusions[:MOST]
+    )
+    return f"{plural(wrong, 'error')} on test samples, exact sums{': most often ' + pairs if pairs else ''}"

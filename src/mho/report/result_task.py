@@ -35,9 +35,9 @@ class TaskFigures(FrozenModel):
     @classmethod
     def of(cls, task: Task) -> TaskFigures:
         """Describe a task."""
-        metric, told = task.metric, task.to_json()
+        metric, content = task.metric, task.to_json()
         return cls(
-            kind=task.kind, loss=told["loss"], metric=told["metric"], words=metric.words, unit=metric.unit,
+            kind=task.kind, loss=content["loss"], metric=content["metric"], words=metric.words, unit=metric.unit,
             better="more" if metric.is_more_better else "less", scale=metric.scale,
         )  # fmt: skip
 

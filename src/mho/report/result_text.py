@@ -108,16 +108,16 @@ def describe_accuracy(result: RunResult) -> str:
         compare_accuracy(metric, other.accuracy - exact.accuracy, other.accuracy, name)
         for other, name in ((before, "uniform 8/8"), (in_float.test, "float32"))
     )
-    told = (
+    sentence = (
         f"Its integer-reference {metric.words} on the test samples of {data} is "
         f"{metric.format(exact.accuracy, page=True)}, {compared}."
     )
     if result.unsampled:
         return (
-            f"{told} No chips of {accelerator} were sampled, although cells, wires or converters are not ideal: "
+            f"{sentence} No chips of {accelerator} were sampled, although cells, wires or converters are not ideal: "
             f"{result.unsampled}."
         )
-    return f"{told} Chips of {accelerator} compute these integers exactly."
+    return f"{sentence} Chips of {accelerator} compute these integers exactly."
 
 
 def describe_target(result: RunResult) -> str:
@@ -134,10 +134,10 @@ def describe_target(result: RunResult) -> str:
 
 def describe_errors(errors: ErrorSources, metric: Metric) -> str:
     """Return what costs accuracy on chips, that which costs most first."""
-    told = [f"{metric.format(one.accuracy, page=True)} without {one.name}" for one in errors.sources]
+    losses = [f"{metric.format(one.accuracy, page=True)} without {one.name}" for one in errors.sources]
     return (
         f"errors: on validation data {metric.format(errors.accuracy, page=True)} on {plural(errors.chips, 'chip')}, "
-        f"{metric.format(errors.exact_accuracy, page=True)} without any error{''.join(f', {one}' for one in told)}; "
+        f"{metric.format(errors.exact_accuracy, page=True)} without any error{''.join(f', {one}' for one in losses)}; "
         "stages/errors/study.toml is a study of how small errors must be (mho study)"
     )
 

@@ -105,7 +105,7 @@ class ComparedAccuracy(FrozenModel):
     high: float | None = None
     """Its upper end."""
     p_value: Share | None = None
-    """How probable so large a difference is where there is none; null where it cannot be told."""
+    """How probable so large a difference is where there is none; null where it cannot be computed."""
     test: str
     """How the p-value was found, or why there is none."""
     better: Side | None = None

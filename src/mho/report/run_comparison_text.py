@@ -31,11 +31,11 @@ def describe_verdict(latency: ComparedMeasure, accuracy: ComparedAccuracy, bette
     pace = _describe_pace(latency)
     if accuracy.difference is None:
         return f"{pace}; {accuracy.test}."
-    told = f"{format_difference(accuracy)}; {format_p(accuracy.p_value)}"
+    difference = f"{format_difference(accuracy)}; {format_p(accuracy.p_value)}"
     if accuracy.better is None:
-        truth = f"accuracies differ by no more than chance ({told})"
+        truth = f"accuracies differ by no more than chance ({difference})"
     else:
-        truth = f"{NAMES[accuracy.better]} is more accurate by more than chance ({told})"
+        truth = f"{NAMES[accuracy.better]} is more accurate by more than chance ({difference})"
     if better is not None:
         return f"{NAMES[better]} is better: {pace}, and {truth}."
     lead = "Neither is better" if accuracy.better is None else "Each is better in one"

@@ -126,8 +126,8 @@ def _policies_to_show(search: SearchFigures, lowest: float) -> list[EvaluationFi
 def _label(entry: EvaluationFigures, search: SearchFigures) -> str:
     star = "\u2605 " if entry.index == search.best else ""
     metric = search.task.judged_by
-    told = f"{100 * (entry.accuracy or 0.0):.1f} %" if metric.unit == "%" else metric.format(entry.accuracy)
-    accuracy = "" if entry.accuracy is None else f"<br>{told}"
+    value = f"{100 * (entry.accuracy or 0.0):.1f} %" if metric.unit == "%" else metric.format(entry.accuracy)
+    accuracy = "" if entry.accuracy is None else f"<br>{value}"
     return f"{star}{entry.gain:.2f}{TIMES}{accuracy}"
 
 

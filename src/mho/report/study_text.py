@@ -33,8 +33,8 @@ def describe_chips(seeds: Sequence[int]) -> str:
         return f"1 chip (seed {seeds[0]})"
     are_in_a_row = list(seeds) == list(range(seeds[0], seeds[0] + len(seeds)))
     few = seeds if len(seeds) <= 6 else (*seeds[:5], "...")
-    told = f"{seeds[0]}..{seeds[-1]}" if are_in_a_row else ", ".join(map(str, few))
-    return f"{len(seeds):,} chips (seeds {told})"
+    span = f"{seeds[0]}..{seeds[-1]}" if are_in_a_row else ", ".join(map(str, few))
+    return f"{len(seeds):,} chips (seeds {span})"
 
 
 def swept_keys(result: StudyResult) -> list[str | None]:
@@ -59,8 +59,8 @@ def print_study(console: Console, result: StudyResult) -> None:
     )
     console.print(f"integer-reference accuracy {format_share(result.exact_accuracy, 2)}", soft_wrap=True)
     if result.base:
-        told = ", ".join(f"{key} = {format_value(value)}" for key, value in result.base.items())
-        console.print(f"at every point that does not say otherwise: {told}", soft_wrap=True)
+        settings = ", ".join(f"{key} = {format_value(value)}" for key, value in result.base.items())
+        console.print(f"at every point that does not say otherwise: {settings}", soft_wrap=True)
     left_out: set[str] = set()
     for key in swept_keys(result):
         console.print()
@@ -93,14 +93,14 @@ def write_csv(result: StudyResult) -> str:
     for point in result.points:
         values = [format_value(point.values[key]) if key in point.values else "" for key in keys]
         figures = [point.mean, point.low, point.high, point.std, point.worst]
-        told = ["" if figure is None else repr(figure) for figure in figures]
+        texts = ["" if figure is None else repr(figure) for figure in figures]
         writer.writerow(
             [
                 point.sweep or "",
                 *values,
                 len(result.seeds),
                 result.samples.count,
-                *told,
+                *texts,
                 point.worst_seed,
                 repr(result.exact_accuracy),
             ]

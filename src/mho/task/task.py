@@ -163,14 +163,14 @@ class Task:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain names, and the content of the user's files as hashes: what results depend on."""
-        told = {"kind": self.kind, "loss": short_name(self.loss), "metric": short_name(self.metric_name)}
+        document = {"kind": self.kind, "loss": short_name(self.loss), "metric": short_name(self.metric_name)}
         extra = {"unit": self.unit, "better": self.better, "ignored_label": self.ignored_label}
         files = {
             name: hash_file(name.rpartition(":")[0])
             for name in (self.loss, self.metric_name)
             if name.rpartition(":")[0].endswith(".py")
         }
-        return {**told, **{key: value for key, value in extra.items() if value not in (None, "")},
+        return {**document, **{key: value for key, value in extra.items() if value not in (None, "")},
                 **({"files": list(files.values())} if files else {})}  # fmt: skip
 
     @classmethod

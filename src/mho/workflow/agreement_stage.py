@@ -87,12 +87,12 @@ class CompareEvaluators:
     def note(self, figures: Mapping[str, Any]) -> str:
         """Rank correlation and difference."""
         metric, correlation = self.prepared.material.dataset.task.metric, figures["rank_correlation"]
-        told = (
+        text = (
             "no rank correlation: accuracies are all alike"
             if correlation is None
             else f"rank correlation {correlation:.2f}"
         )
         return (
-            f"{told} over {len(figures['policies'])} policies, accuracies differ by "
+            f"{text} over {len(figures['policies'])} policies, accuracies differ by "
             f"{metric.format_drop(metric.scale * figures['mean_difference'])} on average"
         )

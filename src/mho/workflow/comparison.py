@@ -263,13 +263,13 @@ def _describe_widths(mappings: Iterable[LayerMapping], accelerator: Accelerator)
     slices = [part.num_weight_slices for mapping in in_cells for part in mapping.parts] or [0]
     steps = [part.num_steps for mapping in in_cells for part in mapping.parts] or [0]
     adc_bits = accelerator.converters.adc_bits
-    told = [] if isinstance(adc_bits, str) else [mapping.bits.adc_bits or adc_bits for mapping in in_cells]
+    bits = [] if isinstance(adc_bits, str) else [mapping.bits.adc_bits or adc_bits for mapping in in_cells]
     return ComparedWidths(
         cell_bits=accelerator.crossbar.cell_bits,
         one_cell_weight_bits=max(_widest_weight(one, accelerator.crossbar.cell_bits) for one in encodings),
         dac_bits=accelerator.converters.dac_bits,
         adc_bits=adc_bits,
-        layer_adc_bits=(min(told), max(told)) if any(mapping.bits.adc_bits for mapping in in_cells) and told else None,
+        layer_adc_bits=(min(bits), max(bits)) if any(mapping.bits.adc_bits for mapping in in_cells) and bits else None,
         full_adc_bits=full_adc_bits(accelerator),
         adc_rows=min(resolvable_rows(accelerator, one) for one in encodings),
         weight_slices=(min(slices), max(slices)),

@@ -212,9 +212,9 @@ class SimulationSettings(FrozenModel):
     @model_validator(mode="after")
     def _asks_chips(self) -> SimulationSettings:
         of_chips = ("accelerator", "elapsed_s", "temperature_k", "reads", "chip_images", "recalibration")
-        told = [name for name in of_chips if getattr(self, name) not in (None, 0, "auto", "none")]
-        if told and self.chips == 0:
-            raise ValueError(f"{told[0]} is of sampled chips, and there are none: chips is 0")
+        given = [name for name in of_chips if getattr(self, name) not in (None, 0, "auto", "none")]
+        if given and self.chips == 0:
+            raise ValueError(f"{given[0]} is of sampled chips, and there are none: chips is 0")
         return self
 
 

@@ -166,9 +166,9 @@ class ChooseMapping:
         chosen, cheapest = figures["tried"][figures["chosen"]], min(one["cost"] for one in figures["tried"])
         bound = chosen["max_error"]
         words = {"none": "any error", "least": "about the least error"}
-        told = words.get(bound, f"errors of at most {bound} of a layer's output")
+        rule = words.get(bound, f"errors of at most {bound} of a layer's output")
         return (
-            f"{told}: {self._metric.format(chosen['accuracy'])} on chips at 8/8, "
+            f"{rule}: {self._metric.format(chosen['accuracy'])} on chips at 8/8, "
             f"{chosen['cost'] / cheapest:.2f}x the cost of the cheapest{self._tell_costly(figures)}"
         )
 

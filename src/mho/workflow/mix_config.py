@@ -77,8 +77,8 @@ class MixSearch(FrozenModel):
 
     def settings(self) -> SearchSettings:
         """Return the same as a run's search, which checks it. Raises `ValueError`."""
-        told = self.model_dump(exclude_none=True, include=set(_SEARCH_KEYS))
-        return SearchSettings.model_validate(told)
+        given = self.model_dump(exclude_none=True, include=set(_SEARCH_KEYS))
+        return SearchSettings.model_validate(given)
 
 
 class MixConfig(FrozenModel):
@@ -135,8 +135,8 @@ def load_runs(config: MixConfig, *, data_root: Path | None = None) -> dict[str, 
     runs = {}
     for name, one in config.networks.items():
         run = load_config(one.run, data_root=data_root)
-        told = {key: getattr(config.search, key) for key in ("objective", "method", "budget")}
-        search = run.search.model_copy(update=told)
+        given = {key: getattr(config.search, key) for key in ("objective", "method", "budget")}
+        search = run.search.model_copy(update=given)
         runs[name] = run.model_copy(update={"search": search})
     first_name, first = next(iter(runs.items()))
     for name, run in runs.items():

@@ -97,10 +97,10 @@ class BuildNetwork:
             np.array_equal(a, b) for (_, a), (_, b) in zip(own, wanted, strict=True)
         ):
             return network, []
-        told = f"{_short_name(self.settings.name)} normalizes its input itself, otherwise than the data is normalized"
+        why = f"{_short_name(self.settings.name)} normalizes its input itself, otherwise than the data is normalized"
         if self.material.sets_normalization:
-            raise ConfigError(told, where="data.mean", hint="leave out data.mean and data.std")
-        return network, [f"{told}: the network's own normalization is used."]
+            raise ConfigError(why, where="data.mean", hint="leave out data.mean and data.std")
+        return network, [f"{why}: the network's own normalization is used."]
 
     def _network(self) -> Network:
         from mho.models.build import build_model

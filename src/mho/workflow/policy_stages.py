@@ -293,8 +293,8 @@ class TrainFinalists:
         (index, figures), place = tried[best], folder / f"finalist-{best}"
         if self.last_budget is not None:
             show = report_part(report, 1 - 1 / parts, 1 / parts, "more bits")
-            figures, place, told = self._spend(figures, place, folder / "raised", show)
-            notes.append(told)
+            figures, place, note = self._spend(figures, place, folder / "raised", show)
+            notes.append(note)
         for file in (QUANTIZED_FILE, POLICY_FILE):
             write_atomically(folder / file, (place / file).read_bytes())
         return {
@@ -318,10 +318,10 @@ class TrainFinalists:
         trained = self._train(raised, other, report)
         metric = self.prepared.material.dataset.task.metric
         shown = " and ".join(metric.format(one["validation"]["accuracy"]) for one in (figures, trained))
-        told = f"search.last_budget raised {changes}; on validation data before and after: {shown}"
+        note = f"search.last_budget raised {changes}; on validation data before and after: {shown}"
         if not _is_better(trained["validation"], figures["validation"]):
-            return figures, place, f"{told}. That is no better, and not kept."
-        return trained, other, f"{told}."
+            return figures, place, f"{note}. That is no better, and not kept."
+        return trained, other, f"{note}."
 
     def _train(self, policy: Policy, place: Path, report: Report) -> Figures:
         """Train a policy, or take what an interrupted attempt finished."""

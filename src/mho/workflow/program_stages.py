@@ -225,18 +225,18 @@ class Simulate:
         return {**found.pop("pooled"), "chips": found, "tested_on": chips.words}
 
     def _chip_ingredients(self, chips: SampledChips) -> Figures:
-        told = {"count": chips.count, "samples": self.chip_samples, **asdict(chips.conditions)}
-        told |= {"recalibrates": True} if chips.recalibrates else {}
-        return {"hardware": chips.hardware.to_json(), **told}
+        described = {"count": chips.count, "samples": self.chip_samples, **asdict(chips.conditions)}
+        described |= {"recalibrates": True} if chips.recalibrates else {}
+        return {"hardware": chips.hardware.to_json(), **described}
 
     def note(self, figures: Mapping[str, Any]) -> str:
         """Accuracy and checks."""
         agree = sum(check["passed"] for check in figures["checks"])
         metric = self.material.dataset.task.metric
-        told = f"integer-reference {metric.words} {metric.format(figures['exact']['found']['accuracy'])} on test data"
+        text = f"integer-reference {metric.words} {metric.format(figures['exact']['found']['accuracy'])} on test data"
         if chips := figures.get("chips", {}).get("found"):
-            told += f", mean {metric.format(sum(chips) / len(chips))} on sampled chips"
-        return f"{told}, outputs agree in {agree} of {len(figures['checks'])} comparisons"
+            text += f", mean {metric.format(sum(chips) / len(chips))} on sampled chips"
+        return f"{text}, outputs agree in {agree} of {len(figures['checks'])} comparisons"
 
     def _measure_zero_slices(self, test: Split) -> Figures:
         from mho.workflow.checks import measure_zero_slices

@@ -180,19 +180,19 @@ class PlainProgress(RunProgress):
     def __init__(self, meter: WorkMeter) -> None:
         self._meter = meter
         self._stage, self._title, self._clock = "", "", StageClock()
-        self._begun = self._told = time.monotonic()
+        self._begun = self._reported = time.monotonic()
 
     def begin(self, stage: str, title: str) -> None:
         """Remember the stage."""
         self._stage, self._title, self._clock = stage, title, StageClock()
-        self._begun = self._told = time.monotonic()
+        self._begun = self._reported = time.monotonic()
 
     def update(self, fraction: float, detail: str) -> None:
         """Tell how far it is, and how far the run is, now and then."""
         self._meter.update(self._stage, fraction)
         self._clock.update(fraction)
-        if time.monotonic() - self._told >= self._EVERY_SECONDS:
-            self._told = time.monotonic()
+        if time.monotonic() - self._reported >= self._EVERY_SECONDS:
+            self._reported = time.monotonic()
             stage = _tell_share(fraction, self._clock.seconds_left())
             run = _tell_share(self._meter.done / self._meter.total, self._meter.seconds_left())
             self.say(f"  {self._title}: {stage}; run {run}  {detail}")

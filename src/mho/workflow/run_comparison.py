@@ -263,7 +263,7 @@ def _compare_chips(first: RunResult, second: RunResult) -> ComparedAccuracy:
     if p_value is not None:
         test = "Welch's t test over chips"
     elif not first.task.is_classification:
-        return without("one chip alone, so chance cannot be told")
+        return without("one chip alone, so chance cannot be estimated")
     else:  # of a single chip, or of ideal ones, only samples are a matter of chance
         test = "Fisher's exact test of the samples of a chip"
         counts = [_count_right(chips, run) for chips, run in ((one, first), (other, second))]

@@ -82,7 +82,7 @@ class FailedSearch:
 
     def note(self, figures: Mapping[str, Any]) -> str:
         """What it has."""
-        return f"the search failed: {figures['told']} among {figures['tried']} policies evaluated before"
+        return f"the search failed: {figures['description']} among {figures['tried']} policies evaluated before"
 
 
 def _count(record: EvaluationRecord, space: SearchSpace) -> EvaluationRecord:

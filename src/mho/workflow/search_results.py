@@ -85,7 +85,7 @@ def collect_search(stage: StageResult, found: Mapping[str, Any], budget: int) ->
     objective = Objective(stage.figures["objective"])
     records = read_records(content, str(stage.folder / SEARCH_FILE))
     goal = read_goal(content, records[0])
-    told = find_verdicts(goal, records, found["index"], found["finalists"])
+    judged = find_verdicts(goal, records, found["index"], found["finalists"])
     bands = _find_bands(content, found["validation"]["count"], goal.task)
     return SearchFigures(
         task=TaskFigures.of(goal.task),
@@ -98,13 +98,13 @@ def collect_search(stage: StageResult, found: Mapping[str, Any], budget: int) ->
         space=stage.figures["space"],
         allowed_drop=content["allowed_drop"],
         target_accuracy=stage.figures["target_accuracy"],
-        smoothed_target=told.target,
+        smoothed_target=judged.target,
         cost_budget=stage.figures["cost_budget"],
         best=found["index"],
         missed=stage.figures["missed"],
         failed=stage.figures.get(FAILED, ""),
         finalists=tuple(found["finalists"]),
-        evaluations=_list_evaluations(content, stage.figures["reference_cost"], told, bands),
+        evaluations=_list_evaluations(content, stage.figures["reference_cost"], judged, bands),
     )
 
 
@@ -113,7 +113,7 @@ def describe_result(result: SearchResult) -> SearchFigures:
     goal, records = result.goal, result.records
     objective = goal.objective
     places = [number for number, record in enumerate(records) if record is result.best]
-    told = find_verdicts(goal, records, places[0]) if places else None
+    judged = find_verdicts(goal, records, places[0]) if places else None
     return SearchFigures(
         task=TaskFigures.of(goal.task),
         method=result.method,
@@ -125,12 +125,12 @@ def describe_result(result: SearchResult) -> SearchFigures:
         space="",
         allowed_drop=None if goal.cost_budget is not None else goal.allowed_drop,
         target_accuracy=None if goal.cost_budget is not None else goal.target_accuracy,
-        smoothed_target=None if told is None else told.target,
+        smoothed_target=None if judged is None else judged.target,
         cost_budget=goal.cost_budget,
         best=places[0] if places else -1,
         missed=result.missed,
         finalists=tuple(places),
-        evaluations=_list_evaluations(result.to_json(), result.reference.cost, told, {}),
+        evaluations=_list_evaluations(result.to_json(), result.reference.cost, judged, {}),
     )
 
 
@@ -139,7 +139,7 @@ _Bands = Mapping[Policy, Mapping[str, float | None]]
 
 
 def _list_evaluations(
-    content: Mapping[str, Any], reference_cost: float, told: Verdicts | None, bands: _Bands
+    content: Mapping[str, Any], reference_cost: float, judged: Verdicts | None, bands: _Bands
 ) -> tuple[EvaluationFigures, ...]:
     """Return the policies of a search's file, in the order tried."""
     front = set(content["front"])
@@ -161,8 +161,8 @@ def _list_evaluations(
                 note=record["note"],
                 on_front=index in front,
                 seeds=record.get("seeds", 1),
-                smoothed=None if told is None else told.smoothed[index],
-                verdict=None if told is None else told.verdicts[index],
+                smoothed=None if judged is None else judged.smoothed[index],
+                verdict=None if judged is None else judged.verdicts[index],
                 **bands.get(Policy.from_json(record["policy"], where=SEARCH_FILE), {}),
             )
         )

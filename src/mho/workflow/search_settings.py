@@ -229,13 +229,13 @@ class SearchSettings(FrozenModel):
         """True where layers may convert with bits of their own, so that candidates are evaluated on arrays."""
         held = () if self.hold_first_last == "none" else (self.hold_first_last,)
         given = (*held, *self.pins.values()) if self.policy is None else self.policy.values()
-        told = (BitWidths.parse(widths).adc_bits for widths in given)
-        return bool(self.adc_bits) or any(bits is not None for bits in told)
+        adc_bits = (BitWidths.parse(widths).adc_bits for widths in given)
+        return bool(self.adc_bits) or any(bits is not None for bits in adc_bits)
 
     @field_validator("pins", "ranges", "policy")
     @classmethod
-    def _freeze(cls, told: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-        return None if told is None else MappingProxyType(dict(told))
+    def _freeze(cls, value: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        return None if value is None else MappingProxyType(dict(value))
 
     @model_validator(mode="before")
     @classmethod

@@ -144,7 +144,7 @@ class Search:
         rough = [name for name, one in (("found policy", result.best), ("uniform 8/8", result.reference))
                  if one is not None and space.is_rough(one.policy)]  # fmt: skip
         notes = [*notes, *(f"The cost of {name} that the search saw is {ROUGH}" for name in rough)]
-        notes += [str(told) for told in (result.choice, result.noise) if told is not None]
+        notes += [str(why) for why in (result.choice, result.noise) if why is not None]
         return self._figures(result, space, fidelity) | {"notes": notes}
 
     def space(self) -> SearchSpace:
@@ -160,7 +160,7 @@ class Search:
             "objective": str(space.objective),
             "reference_cost": space.reference_cost,
             "order": order_finalists(result, space),
-            "told": self._describe(result, space),
+            "description": self._describe(result, space),
             "missed": "" if self.settings.policy else result.missed,
             "tried": result.tried,
         }
@@ -182,8 +182,8 @@ class Search:
     def note(self, figures: Mapping[str, Any]) -> str:
         """Gain and effort."""
         if self.settings.policy:
-            return f"none: the given policy has {figures['told']}"
-        return f"{figures['told']} after {figures['tried']} policies"
+            return f"none: the given policy has {figures['description']}"
+        return f"{figures['description']} after {figures['tried']} policies"
 
 
 def read_screening(evaluation: EvaluationSettings) -> Screening | None:

@@ -206,9 +206,9 @@ def _check_lengths(inputs: Inputs, count: int, *, where: str) -> None:
     arrays = inputs if isinstance(inputs, Mapping) else {"inputs": inputs}
     shapes = {name: list(np.shape(array)) for name, array in arrays.items()}
     if not shapes or not count or any(shape[:1] != [count] for shape in shapes.values()):
-        told = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "no arrays"
+        listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "no arrays"
         number = f"{count:,}" if count else "N"
-        raise DataError(told, where=where, expected=f"arrays [{number}, ...] by the names of the inputs")
+        raise DataError(listed, where=where, expected=f"arrays [{number}, ...] by the names of the inputs")
 
 
 def _check_count(wanted: int, there_are: int) -> int:
