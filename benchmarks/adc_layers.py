@@ -90,10 +90,10 @@ class Errors:
         beyond = sum(error for (_, is_beyond), error in own.items() if is_beyond)
         for (weight, _), error in own.items():
             weights[weight] += error
-        told = ", ".join(
+        parts = ", ".join(
             f"{'ones' if w == 0 else w}: {error / whole:.0%}" for w, error in sorted(weights.items()) if error
         )
-        return f"{beyond / whole:.0%} | {told}"
+        return f"{beyond / whole:.0%} | {parts}"
 
     def _see(self, layer: str, number: int, tile: AnalogTile, codes: Tensor) -> None:
         product, layout = tile.product, tile.product.layout

@@ -4,7 +4,7 @@
 
 RUN.toml names the data and the accelerator. NETWORK.onnx is quantized, or is float and gets calibrated at --bits. It is
 compiled in each mapping and difference of columns, for calibrated ADCs, and answers test images, spread evenly over
-the test set, on a chip whose cells are ideal: what is lost is lost by ADCs alone. Told are accuracies, and in brackets
+the test set, on a chip whose cells are ideal: what is lost is lost by ADCs alone. Shown are accuracies, and in brackets
 how far outputs are off: root mean square, in percent of their standard deviation. Ranges come from the run's
 calibration images; which of them changes accuracies by some images, so that --draws takes means over several draws.
 With --programming-error cells have errors too, on as many chips as --seeds says.
@@ -121,16 +121,16 @@ def measure(
         for bits in options.adc_bits:
             start = time.perf_counter()
             chosen = with_values(hardware, options.programming_error, adc_bits=bits)
-            told = []
+            figures = []
             for seed, some in itertools.product(range(options.seeds), seen if method is not None else [None]):
                 ranges = None
                 if method is not None:
                     ranges = mho.calibrate(program, some, seed=seed, hardware=chosen, method=method.value, per=per)
                 outputs = mho.simulate(program, inputs, seed=seed, hardware=chosen, ranges=ranges)
-                told.append((accuracy(outputs, test), deviation(outputs, exact)))
-            found.append("{:.2f} ({:.1f})".format(*np.mean(told, axis=0)))
+                figures.append((accuracy(outputs, test), deviation(outputs, exact)))
+            found.append("{:.2f} ({:.1f})".format(*np.mean(figures, axis=0)))
             print(
-                f"{name}, {bits} bits: {np.round(told, 2).tolist()}, {time.perf_counter() - start:.0f} s",
+                f"{name}, {bits} bits: {np.round(figures, 2).tolist()}, {time.perf_counter() - start:.0f} s",
                 file=sys.stderr,
             )
         yield name, found

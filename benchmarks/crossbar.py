@@ -286,7 +286,7 @@ def check_noise(
     adc: Adc | None,
     reads: np.random.Generator,
 ) -> None:
-    """Hold mean and variance of many reads of one input against noise that is drawn for every conversion."""
+    """Compare mean and variance of many reads of one input with noise that is drawn for every conversion."""
     found = product.run(np.repeat(job.codes[:1], CHECKED_READS, axis=0), reads)
     conversions = list_conversions(job.layout, ColumnDifference.ANALOG)
     wanted = np.zeros((CHECKED_READS, SIZE))

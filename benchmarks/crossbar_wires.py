@@ -162,7 +162,7 @@ def make_layout() -> ArrayLayout:
 
 
 def check(job: Job, ideal: ArrayProduct, clipped: ArrayProduct, adc: Adc) -> float:
-    """Hold the first results against sums of nodal solutions, step by step; return how far ideal ADCs are from them."""
+    """Compare the first results with sums of nodal solutions, step by step; return how far ideal ADCs are from them."""
     inputs = job.steps[:, :NODAL_INPUTS].reshape(-1, SIZE)
     nodal = np.array([[solve_nodal(cells, inputs, job.wires).currents_ampere for cells in pair] for pair in job.cells])
     sums = (nodal[:, 0] - nodal[:, 1]).reshape(SLICES, INPUT_BITS, NODAL_INPUTS, SIZE) / job.one_step

@@ -61,9 +61,9 @@ def main() -> int:
         program = mho.compile(mho.quantize(network, "8/8", inputs[:5]), ACCELERATOR, crossbars=1)
         for target in options.targets:
             samples = options.emulated if target == "risc-v" else options.samples
-            agrees, told = check(program, inputs[:samples], TARGETS[target])
+            agrees, report = check(program, inputs[:samples], TARGETS[target])
             differs |= not agrees
-            print(f"{name:<17}{target:<9}{samples:>8}   {told}", flush=True)
+            print(f"{name:<17}{target:<9}{samples:>8}   {report}", flush=True)
     return int(differs)
 
 

@@ -67,11 +67,11 @@ def price(layers: tuple[MvmLayer, ...], bits: BitWidths, hardware: Accelerator) 
 
 
 def tell(energy: EnergyBreakdown, component: Component, reference: EnergyBreakdown) -> str:
-    told, before = energy.component_aj.get(component, 0), reference.component_aj.get(component, 0)
+    found, before = energy.component_aj.get(component, 0), reference.component_aj.get(component, 0)
     if not before:
         return "-"
-    text = f"{told / 1e12:,.1f}"
-    return text if energy is reference else f"{text} (-{1 - told / before:.1%})"
+    text = f"{found / 1e12:,.1f}"
+    return text if energy is reference else f"{text} (-{1 - found / before:.1%})"
 
 
 def tabulate_times(networks: tuple[str, ...]) -> Table:

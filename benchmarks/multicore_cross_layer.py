@@ -103,7 +103,7 @@ def schedule_convolutions(network: Network, hardware: Accelerator, crossbars: in
 
 
 def check(schedule: ChipSchedule, known: Published, simulated_ps: int) -> None:
-    """Hold crossbars and steps against those that are known, and the simulation against the closed form."""
+    """Compare crossbars and steps with those that are known, and the simulation against the closed form."""
     found = schedule.minimal_crossbars, schedule.minimal_ps // STEP_PS
     if found != (known.crossbars, known.steps):
         raise SystemExit(f"{schedule.graph.name}: {found}, but {(known.crossbars, known.steps)} are known")

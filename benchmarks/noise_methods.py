@@ -138,12 +138,12 @@ def compare(
             found[way] = judge(trainable, step_s, dataset, chips, options)
     for way, one in found.items():
         ratio = found["tiles"].step_s / one.step_s
-        told = (
+        summary = (
             f"{one.exact:6.2f}  {np.mean(one.chips):6.2f}  {' '.join(f'{x:.1f}' for x in one.chips)}"
             if one.chips
             else ""
         )
-        print(f"{hardware.name:13} {seed:4}  {way:12} {one.step_s:10.4f}   {ratio:9.1f}x  {told}", flush=True)
+        print(f"{hardware.name:13} {seed:4}  {way:12} {one.step_s:10.4f}   {ratio:9.1f}x  {summary}", flush=True)
 
 
 def prepare(dataset: Dataset, seed: int) -> TrainableNetwork:

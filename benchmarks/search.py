@@ -81,7 +81,7 @@ class Task:
 
 
 class Clock:
-    """An evaluator that takes the time of another, so that a method's own time can be told from it."""
+    """An evaluator that takes the time of another, so that a method's own time can be separated from it."""
 
     def __init__(self, evaluator: Surrogate, spent: list[float]) -> None:
         self._evaluator, self.spent = evaluator, spent

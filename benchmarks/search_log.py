@@ -63,7 +63,7 @@ class Drawer:
         )
 
     def method(self, name: str) -> SearchMethod:
-        """Return a method at work, told the reference first."""
+        """Return a method at work, with the reference reported to it first."""
         if name not in self._methods:
             space = self.paper if name == "rl-paper" else self.main
             made = method_factory(name)(space, self._goal, METHOD_BUDGET, np.random.default_rng([SEED, len(name)]))

@@ -138,8 +138,8 @@ def show(runs: list[dict[str, Any]], problem: str, budgets: list[int]) -> None:
             )
             lost.append(np.mean([run["found"][str(budget)]["lost"] for run in own]) if own else np.nan)
             seconds += [run["seconds"] for run in own if run["budget"] == max(budgets)]
-        told = (" / ".join(f"{value:{form}}" for value in values) for values, form in ((shares, ".3f"), (lost, ".2f")))
-        print(f"| {method} | {' | '.join(cells)} | {' | '.join(told)} | {np.mean(seconds or [np.nan]):.1f} |")
+        both = (" / ".join(f"{value:{form}}" for value in values) for values, form in ((shares, ".3f"), (lost, ".2f")))
+        print(f"| {method} | {' | '.join(cells)} | {' | '.join(both)} | {np.mean(seconds or [np.nan]):.1f} |")
 
 
 def main() -> None:

@@ -287,11 +287,11 @@ def show_longer(log: Log, path: Path) -> None:
         short = np.array([places[bits.tobytes()] for bits in longer.bits])
         pairs = ((log.score[short], longer.score), (log.accuracy[short], longer.accuracy))
         ranks = [(spearmanr(*pair).statistic, kendalltau(*pair).statistic) for pair in pairs]
-        told = ", ".join(
+        listed = ", ".join(
             f"{title} {rho:.3f} (Kendall {tau:.3f})"
             for title, (rho, tau) in zip(("loss", "accuracy"), ranks, strict=True)
         )
-        print(f"rank correlation with {name}, {len(longer)} policies: {told}")
+        print(f"rank correlation with {name}, {len(longer)} policies: {listed}")
 
 
 if __name__ == "__main__":

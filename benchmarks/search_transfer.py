@@ -192,8 +192,8 @@ def show_transfer(options: argparse.Namespace, truth: Truth, target: Truth, spac
         needed = [reach(curve, end) for curve, end in zip(found, ends, strict=True)]
         shown = " ".join(f"{np.mean([curve[min(n, len(curve)) - 1] for curve in found]):.3f}" for n in checkpoints)
         counted = [n for n in needed if n is not None]
-        told = f"median {np.median([n or options.budget + 1 for n in needed]):.0f}, reached in {len(counted)}"
-        print(f"{name:18} {told:>34}  {shown}")
+        summary = f"median {np.median([n or options.budget + 1 for n in needed]):.0f}, reached in {len(counted)}"
+        print(f"{name:18} {summary:>34}  {shown}")
 
 
 def reach(curve: NDArray[np.float64], wanted: float) -> int | None:

@@ -58,7 +58,7 @@ def same_termination() -> Iterator[None]:
 
 @pytest.fixture
 def check_golden(request: pytest.FixtureRequest):
-    """Return a function (path, text) that holds text against a golden file."""
+    """Return a function (path, text) that compares text with a golden file."""
 
     def check(path: Path, text: str) -> None:
         if request.config.getoption("--refresh-golden"):

@@ -58,9 +58,16 @@ def quantized_network() -> Network:
 def test_it_is_known_which_presets_are_not_ideal():
     presets = {name: load_accelerator(name) for name in list_presets()}
     ideal = Array()
-    told = ("programming_error", "read_noise", "cell_variation", "stuck_on_rate", "stuck_off_rate", "row_segment_ohm")
+    errors = (
+        "programming_error",
+        "read_noise",
+        "cell_variation",
+        "stuck_on_rate",
+        "stuck_off_rate",
+        "row_segment_ohm",
+    )
     found = {
-        name for name, one in presets.items() if any(getattr(one.array, key) != getattr(ideal, key) for key in told)
+        name for name, one in presets.items() if any(getattr(one.array, key) != getattr(ideal, key) for key in errors)
     }
     assert found == DEVIATING
     assert {name for name, one in presets.items() if one.converters.has_calibrated_adc} == CALIBRATED

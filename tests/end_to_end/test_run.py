@@ -255,9 +255,9 @@ def test_what_a_report_can_do_without_is_left_out_with_its_reason(copied, config
     result = read_result(copied / "result.json")
     assert {one.reason for one in result.absent} == {"this part: too large; expected less"}
     for name in ("map of the network", "timeline", "sensitive", "searches"):
-        (told,) = (one for one in result.absent if name in one.part)
-        assert f"left out: {told.part}: this part: too large; expected less" in output
-        assert f"<li>{told.part}: {told.reason}</li>" in page
+        (shown,) = (one for one in result.absent if name in one.part)
+        assert f"left out: {shown.part}: this part: too large; expected less" in output
+        assert f"<li>{shown.part}: {shown.reason}</li>" in page
     assert result.map is None
     assert result.layers
 
@@ -274,8 +274,8 @@ def test_chips_that_cannot_be_sampled_are_reported_in_the_headline(copied, confi
         patched.setattr("mho.evaluation.chips.run_prepared_chip", refuse)
         assert main(["run", str(path), "--directory", str(copied)]) == 0
     why = "5 sampled chips of noisy: chip 1: too large; expected less"
-    told = f"No chips of noisy were sampled, although cells, wires or converters are not ideal: {why}."
-    assert told in re.sub(r"\s+", " ", capsys.readouterr().out)
+    shown = f"No chips of noisy were sampled, although cells, wires or converters are not ideal: {why}."
+    assert shown in re.sub(r"\s+", " ", capsys.readouterr().out)
     result = read_result(copied / "result.json")
     assert (result.chip_accuracies, result.unsampled) == ((), why)
     assert f"not ideal: {why}" in html.unescape((copied / "report.html").read_text())
@@ -295,13 +295,13 @@ def test_another_budget_goes_on_from_the_same_float_network_and_evaluations(copi
 def test_searches_in_the_directory_of_a_run_explain_keep_budgets_list_fronts_and_stand_in_its_report(
     finished, config, capsys
 ):
-    told = config.with_name("explanation.json")
+    shown = config.with_name("explanation.json")
     command = ["search", str(config), "--directory", str(finished)]
-    assert main([*command, "--explain", "--explanation", str(told)]) == 0
+    assert main([*command, "--explain", "--explanation", str(shown)]) == 0
     text = capsys.readouterr().out
     assert "latency" in text
     assert "Costs are exact" in text
-    assert len(json.loads(told.read_text())["layers"]) == 4
+    assert len(json.loads(shown.read_text())["layers"]) == 4
     assert main([*command, "--cost-budget", "0.9"]) == 0
     assert "allowed) instead of" in capsys.readouterr().out
     found = json.loads((finished / "stages/search-random-8-within-0.9/search.json").read_text())

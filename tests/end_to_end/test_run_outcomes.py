@@ -61,8 +61,8 @@ def directory(config, tmp_path_factory) -> Path:
 
 def execute(config: Path, directory: Path, capsys, *more: str) -> tuple[int, str]:
     code = main(["run", str(config), "--directory", str(directory), *more])
-    told = capsys.readouterr()
-    return code, re.sub(r"\s+", " ", told.out + told.err).replace("\u202f", " ")
+    shown = capsys.readouterr()
+    return code, re.sub(r"\s+", " ", shown.out + shown.err).replace("\u202f", " ")
 
 
 def test_a_run_whose_accuracy_is_out_of_reach_ends_with_the_nearest_policy_and_says_so(config, directory, capsys):

@@ -87,7 +87,7 @@ def test_an_example_runs_from_its_data_to_a_program(name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "changes", "told"),
+    ("name", "changes", "message"),
     [
         ("unet", {"return self.classes(fine)": "return self.halve(self.classes(fine))"}, "outputs have shape"),
         ("unet", {"nn.Conv2d(WIDTH, classes, 1)": "nn.Conv2d(WIDTH, 4, 1)"}, "scores of 4 classes"),
@@ -99,10 +99,10 @@ def test_an_example_runs_from_its_data_to_a_program(name, tmp_path):
         ("char_transformer", {"for shift in (0, 1)": "for shift in (0,)"}, "pair"),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_the_task_is_refused_before_training(name, changes, told, tmp_path):
+def test_what_does_not_fit_the_task_is_refused_before_training(name, changes, message, tmp_path):
     fewer = {key: SMALLER[name][key] for key in SMALLER[name] if key.startswith(("calibration", "validation"))}
     file = write_smaller(name, tmp_path, {**fewer, **changes})
-    with pytest.raises(MhoError, match=told):
+    with pytest.raises(MhoError, match=message):
         run(load(file))
     assert not (tmp_path / "run" / "stages" / "float").exists()
 

@@ -40,19 +40,19 @@ def _change_field(model: onnx.ModelProto, chooser: Chooser) -> str:
     message = chooser.choice(_messages(model))
     fields = [one for one, _ in message.ListFields()] if chooser.integer(0, 3) else []
     field = chooser.choice(fields or list(message.DESCRIPTOR.fields))
-    told = f"{message.DESCRIPTOR.name}.{field.name}"
+    shown = f"{message.DESCRIPTOR.name}.{field.name}"
     if _is_repeated(field):
-        return f"{told}: {_change_list(getattr(message, field.name), field, model, chooser)}"
+        return f"{shown}: {_change_list(getattr(message, field.name), field, model, chooser)}"
     if field.message_type is not None:
         alike = [one for one in _messages(model) if one.DESCRIPTOR is field.message_type]
         if alike and chooser.integer(0, 1) and not _holds(chooser_pick := chooser.choice(alike), message):
             getattr(message, field.name).CopyFrom(type(chooser_pick).FromString(chooser_pick.SerializeToString()))
-            return f"{told} is another's"
+            return f"{shown} is another's"
         message.ClearField(field.name)
-        return f"{told} is left out"
+        return f"{shown} is left out"
     value = _value(field, chooser)
     _set(message, field.name, value)
-    return f"{told} is {value!r:.60}"
+    return f"{shown} is {value!r:.60}"
 
 
 def _change_list(items: Any, field: Any, model: onnx.ModelProto, chooser: Chooser) -> str:
@@ -146,8 +146,8 @@ def _rename_operation(model: onnx.ModelProto, chooser: Chooser) -> str:
     if not model.graph.node:
         return "nothing"
     node, op = chooser.choice(model.graph.node), chooser.choice(_OPERATIONS)
-    told, node.op_type = f"{node.op_type} becomes {op}", op
-    return told
+    shown, node.op_type = f"{node.op_type} becomes {op}", op
+    return shown
 
 
 def _set_attribute(model: onnx.ModelProto, chooser: Chooser) -> str:

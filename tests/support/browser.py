@@ -1,4 +1,4 @@
-"""Pages in headless Chromium: what a page is like once it is shown, at some width, told by a script that runs in it.
+"""Pages in headless Chromium: what a page is like once it is shown, at some width, as a script that runs in it finds.
 
 Where there is no Chromium, tests that need it are skipped; under CI they fail.
 """
@@ -60,8 +60,8 @@ def look_at(page: str, script: str, folder: Path, *, width: int) -> dict:
         f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=3000", "--dump-dom", file.as_uri(),
     ]  # fmt: skip
     ran = subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT_S, check=True)
-    told = re.search(r'<pre id="found">(.+?)</pre>', ran.stdout, re.DOTALL)
-    assert told is not None, f"the page did not load: {ran.stderr[-2000:]}"
-    found = json.loads(html.unescape(told[1]))
+    seen = re.search(r'<pre id="found">(.+?)</pre>', ran.stdout, re.DOTALL)
+    assert seen is not None, f"the page did not load: {ran.stderr[-2000:]}"
+    found = json.loads(html.unescape(seen[1]))
     found["faults"] += [line for line in ran.stderr.splitlines() if "CONSOLE" in line]
     return found

@@ -128,7 +128,7 @@ class Moment:
     """When a command is killed.
 
     Attributes:
-        is_reached: told from its directory.
+        is_reached: shown from its directory.
         victim: "driver" or "worker".
     """
 

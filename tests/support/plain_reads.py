@@ -1,4 +1,4 @@
-"""A crossbar told plainly, and the moments of its noisy answers in closed form: the oracle of noise and converters.
+"""A crossbar written plainly, and the moments of its noisy answers in closed form: the oracle of noise and converters.
 
 Cells are written as devices say, wires are solved node by node, ADCs follow from ranges and from the streams of their
 seed. Nothing is sampled: what noise makes of a converted sum is added up over the codes of the ADC.
@@ -182,7 +182,7 @@ def plain_answers(
 
 
 def _drives(hardware: Accelerator, layout: ArrayLayout, codes: np.ndarray) -> np.ndarray:
-    """Return voltages, told as finely as docs/arrays.md says, DAC steps, [steps, batch, rows]."""
+    """Return voltages, as finely as docs/arrays.md says, DAC steps, [steps, batch, rows]."""
     levels = np.rint(drive_levels(layout.dac_bits, float(hardware.converters.dac_inl_lsb)) * 4096) / 4096
     return layout.row_sign * levels[layout.slice_codes(codes)]
 
@@ -213,25 +213,25 @@ class Moments:
     fourth: np.ndarray
     jump: np.ndarray
 
-    def hold(self, samples: np.ndarray, told: str, *, first_order: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-        """Hold samples [reads, ...] against them; return standard errors by which means and variances are off.
+    def hold(self, samples: np.ndarray, case: str, *, first_order: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+        """Compare samples [reads, ...] with them; return standard errors by which means and variances are off.
 
         Rare codes are allowed for as by Bernstein's inequality. Of what returns, only answers with no rare codes are
         left, each near a standard normal number.
 
         Args:
             samples: of answers.
-            told: which case it is.
+            case: which case it is.
             first_order: by what part variances may be off.
         """
         reads, usual = len(samples), self.fourth < 12 * self.variance**2
         spread, rare = np.sqrt(self.variance / reads), 10 * self.jump / reads
         off = samples.mean(axis=0) - self.mean
-        assert (np.abs(off) <= SIGMAS * spread + rare + 1e-4).all(), f"{told}: the mean is off"
+        assert (np.abs(off) <= SIGMAS * spread + rare + 1e-4).all(), f"{case}: the mean is off"
         errors = np.sqrt(np.maximum(self.fourth - self.variance**2, 0) / reads)
         gaps = ((samples - self.mean) ** 2).mean(axis=0) - self.variance
         allowed = SIGMAS * errors + 10 * self.jump * rare + first_order * self.variance + 1e-4
-        assert (np.abs(gaps) <= allowed).all(), f"{told}: the variance is off"
+        assert (np.abs(gaps) <= allowed).all(), f"{case}: the variance is off"
         usual &= self.variance > 1e-6
         return off[usual] / spread[usual], gaps[usual] / errors[usual]
 

@@ -1,4 +1,4 @@
-"""Small random quantized networks, for tests that hold engines, mappings and exports against each other.
+"""Small random quantized networks, for tests that compare engines, mappings and exports with each other.
 
 A `Chooser` makes every decision of `random_network`, so that the same generator serves plain seeds and hypothesis
 (which then shrinks): `SeededChooser(seed)` or, in a composite strategy, an object with `integer` and `choice` on top

@@ -91,5 +91,5 @@ def interconnects(draw: Any) -> dict[str, Any]:
 
 
 def make_chip(**changes: Any) -> Accelerator:
-    """Return an accelerator with an ideal interconnect and unlimited buffers unless told otherwise."""
+    """Return an accelerator with an ideal interconnect and unlimited buffers unless given otherwise."""
     return make_accelerator(**changes)

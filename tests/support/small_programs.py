@@ -95,7 +95,7 @@ def matmul_network(streamed: Grid | None = None, stored: Grid | None = None) -> 
 def compile_small(
     network: Network, accelerator: Accelerator | None = None, model: MappingModel = MappingModel.PAPER
 ) -> Program:
-    """Compile with the paper's mapping, whose tiles and loops are easy to foresee, unless told otherwise."""
+    """Compile with the paper's mapping, whose tiles and loops are easy to foresee, unless given otherwise."""
     return compile_network(network, accelerator or make_accelerator(), model=model)
 
 

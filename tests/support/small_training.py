@@ -16,7 +16,7 @@ from mho.quantization.training_options import TrainingOptions
 
 
 def coloured_split(count: int = 160) -> Split:
-    """Images [3, 8, 8] of five classes, told by their mean colour."""
+    """Images [3, 8, 8] of five classes that differ in their mean colour."""
     random = np.random.default_rng(0)
     labels = random.integers(0, 5, size=count)
     images = random.normal(size=(count, 3, 8, 8)) * 30 + 90

@@ -41,7 +41,7 @@ class GraphBuilder:
         self, name: str, source: Map, kernel: int, *, stride: int = 1, crossbars: int = 1, window_ps: int | None = None,
         pad: int | None = None,
     ) -> Map:  # fmt: skip
-        """Add a convolution, one window a position, padded to `same` unless told otherwise."""
+        """Add a convolution, one window a position, padded to `same` unless given otherwise."""
         seen = pool(source, kernel, stride, kernel // 2 if pad is None else pad)
         needs = tuple(Need(producer, prefix.reshape(-1)) for producer, prefix in seen.needs.items())
         windows, time = seen.height * seen.width, self.window_ps if window_ps is None else window_ps
@@ -205,7 +205,7 @@ def draw_copies(draw: st.DrawFn, graph: WorkGraph, most: int = 4) -> dict[str, i
 
 
 def list_copies(graph: WorkGraph, crossbars: int, *, beyond_windows: bool = False) -> Iterator[dict[str, int]]:
-    """Yield all numbers of copies that fit; more than a layer has windows only if told: they help several inputs."""
+    """Yield all numbers of copies that fit; more than a layer has windows only if requested, for several inputs."""
     numbers = [
         range(1, min(crossbars if beyond_windows else layer.windows, crossbars // layer.crossbars) + 1)
         for layer in graph.layers

@@ -112,7 +112,7 @@ def test_damaged_json_is_one_error(text):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (nest(MAX_JSON_DEPTH + 2), "log.jsonl: nested over 200 deep"),
         ('{"a": [1, {"b": 1e999}]}', "log.jsonl: a.1.b: is inf, not a finite number"),
@@ -120,10 +120,10 @@ def test_damaged_json_is_one_error(text):
         ("1" * 1001, "log.jsonl: a number of over 1,000 digits"),
     ],
 )
-def test_json_that_nobody_can_compute_with_is_refused_with_its_place(text, told):
+def test_json_that_nobody_can_compute_with_is_refused_with_its_place(text, message):
     with pytest.raises(InputFileError) as caught:
         parse_json(text, where="log.jsonl")
-    assert str(caught.value).splitlines()[0] == told
+    assert str(caught.value).splitlines()[0] == message
 
 
 def test_json_that_may_take_more_memory_than_the_budget_is_refused_before_it_is_parsed(monkeypatch):

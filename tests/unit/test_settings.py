@@ -93,7 +93,7 @@ def test_keys_of_the_users_choice_are_located():
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (f"x = 0x{'f' * 5000}", "a.toml: x: a number of over 1,000 digits"),
         ("[a]\nsteps = [1, 1e999999999]", "a.toml: a.steps.1: a number with an exponent of 999,999,999"),
@@ -104,12 +104,12 @@ def test_keys_of_the_users_choice_are_located():
         ("#" * (1 << 19) + "#", "a.toml: 524,289 bytes long"),
     ],
 )
-def test_what_takes_time_and_memory_without_end_is_refused_with_its_key(tmp_path, monkeypatch, content, told):
+def test_what_takes_time_and_memory_without_end_is_refused_with_its_key(tmp_path, monkeypatch, content, message):
     monkeypatch.chdir(tmp_path)
     Path("a.toml").write_text(content)
     with pytest.raises(InputFileError) as caught:
         read_toml("a.toml")
-    assert str(caught.value).splitlines()[0] == told
+    assert str(caught.value).splitlines()[0] == message
 
 
 def test_fractions_of_a_toml_file_are_exact(tmp_path):

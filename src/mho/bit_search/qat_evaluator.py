@@ -48,7 +48,7 @@ class StoppedTrainingError(Exception):
 
 
 class ChanceLevelTest:
-    """Told of every step of a training, it raises `StoppedTrainingError` halfway where that is no better than guessing.
+    """Called with every step of a training, it raises `StoppedTrainingError` halfway where it only guesses.
 
     Candidates start from trained weights, so a network whose mean loss over the second quarter of the steps is still
     that of a uniform guess was destroyed by its widths. The rule knows nothing of other policies, so a measurement

@@ -151,7 +151,7 @@ def tracked(
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """Hold names of trackers against what there is.
+    """Check names of trackers against those that there are.
 
     Raises:
         MissingExtraError: one is not installed.

@@ -124,7 +124,7 @@ class Samples:
         return cls(arrays, None if labels is None else LabelledSamples(arrays, labels))
 
     def check(self, program: Program) -> None:
-        """Hold inputs and labels against the program that is to answer them. Raises `DataError`."""
+        """Check inputs and labels against the program that is to answer them. Raises `DataError`."""
         from mho.simulation.samples import check_inputs, present_shapes
 
         count = len(next(iter(check_inputs(program, self.inputs).values())))

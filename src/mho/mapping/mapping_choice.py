@@ -72,7 +72,7 @@ class MappingChoice:
         self._unit_ps = math.gcd(*(own.unit_ps for own in prices.values()))
         self._prices = {encoding: own.in_units(self._unit_ps) for encoding, own in prices.items()}
         # Encodings differ by the time of conversions alone: writes and operations are those of any of them.
-        self._dearest = max(self._prices.values(), key=lambda own: own.conversion_ps)
+        self._slowest = max(self._prices.values(), key=lambda own: own.conversion_ps)
         self._check_size()
         dac_bits = accelerator.converters.dac_bits
         self._slices = np.unique([count_input_slices(width, dac_bits) for width in WIDTHS]).astype(np.int64)
@@ -105,7 +105,7 @@ class MappingChoice:
         """Return what the layer takes in a stack for each of the activation widths, [widths]."""
         if self._must_be_digital:
             return StackTimes(np.full((len(act_bits), len(Axis), UNITS + 1), NEVER), np.ones(len(act_bits), np.bool_))
-        crossbar, write_time = self._accelerator.crossbar, self._dearest.write_ps
+        crossbar, write_time = self._accelerator.crossbar, self._slowest.write_ps
         space, times = StackSpace(crossbar), self._times.min(axis=0)
         times = np.where(self._is_digital, self._digital_time, times)
         reads = np.full((len(Axis), len(self._slices), UNITS + 1), np.inf)
@@ -156,7 +156,7 @@ class MappingChoice:
         """Refuse layers whose time is not exact in float64: the search compares times in it."""
         layer, widest = self._layer, BitWidths(REFERENCE_BITS, REFERENCE_BITS)
         counts = count_layer(layer, widest, self._accelerator).counts
-        time = self._dearest.time_ps(counts, is_stored_dynamically=layer.is_stored_dynamically)
+        time = self._slowest.time_ps(counts, is_stored_dynamically=layer.is_stored_dynamically)
         if time > _EXACT:
             text = f"{time * self._unit_ps / 1e12:.3g} s" if time.bit_length() < 1000 else "far too long"
             raise MappingError(
@@ -208,7 +208,7 @@ class MappingChoice:
 
     @property
     def _digital_time(self) -> int:
-        return self._dearest.reading_ps(EventCounts(0, 0, 0, self._digital_operations))
+        return self._slowest.reading_ps(EventCounts(0, 0, 0, self._digital_operations))
 
     @property
     def _digital_operations(self) -> int:
@@ -225,12 +225,12 @@ class MappingChoice:
 
     def _sums_time(self, encoding: Encoding) -> int:
         """Return the time of the digital unit's sums for a batch, in the unit of the prices."""
-        return self._dearest.reading_ps(EventCounts(0, 0, 0, self._input_sums(encoding)))
+        return self._slowest.reading_ps(EventCounts(0, 0, 0, self._input_sums(encoding)))
 
     def _encodings(self) -> tuple[Encoding, ...]:
         """Return the allowed encodings but those that another beats in rows and columns, whatever the shifts."""
         allowed, is_ideal = self._accelerator.mapping.allowed.encodings, self._accelerator.converters.has_ideal_adc
-        has_price = not (self._accelerator.digital.is_ideal and is_ideal) or self._dearest.conversion_ps
+        has_price = not (self._accelerator.digital.is_ideal and is_ideal) or self._slowest.conversion_ps
         if has_price or self.bound is not None:
             return allowed
         cell_bits = self._accelerator.crossbar.cell_bits

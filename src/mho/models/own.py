@@ -32,7 +32,7 @@ class OwnNetwork:
     multiple: int = 1
 
     def check_shape(self, input_shape: tuple[int, ...], *, where: str) -> None:
-        """Hold the shape of samples against what the network takes. Raises `ConfigError`."""
+        """Check the shape of samples against what the network takes. Raises `ConfigError`."""
         sizes = input_shape[1:]
         if len(sizes) == 2 and min(sizes) >= self.least_size and not any(size % self.multiple for size in sizes):
             return

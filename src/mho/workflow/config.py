@@ -210,7 +210,7 @@ class SimulationSettings(FrozenModel):
     """"channels": scale and bias of each channel are corrected on each chip when it is read, on calibration samples."""
 
     @model_validator(mode="after")
-    def _asks_chips(self) -> SimulationSettings:
+    def _needs_chips(self) -> SimulationSettings:
         of_chips = ("accelerator", "elapsed_s", "temperature_k", "reads", "chip_images", "recalibration")
         given = [name for name in of_chips if getattr(self, name) not in (None, 0, "auto", "none")]
         if given and self.chips == 0:

@@ -125,7 +125,7 @@ def test_noise_has_the_moments_of_the_plain_model_at_any_bits():
             plain_adc(hardware, layout, chip, ranges=ranges),
         )
         answers = product.run(np.repeat(codes, READS, axis=0), chip.stream(Purpose.READS, 1))
-        told = f"case {number}: cells of {cell_bits} bits, DACs of {dac_bits}, inputs of {input_bits}, {converters}"
+        case = f"case {number}: cells of {cell_bits} bits, DACs of {dac_bits}, inputs of {input_bits}, {converters}"
         first_order = 0.07 if hardware.array.has_wires else 0
-        found.append(moments.hold(answers.reshape(3, READS, -1).swapaxes(0, 1), told, first_order=first_order))
+        found.append(moments.hold(answers.reshape(3, READS, -1).swapaxes(0, 1), case, first_order=first_order))
     hold_all_together(found)

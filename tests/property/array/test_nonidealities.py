@@ -72,8 +72,8 @@ def make(values: dict[str, Any]) -> tuple[Accelerator, Conditions]:
     assume(not array["col_segment_ohm"] or array["lrs_siemens"])
     assume(converters["adc_bits"] != "ideal" or not converters["adc_offset_lsb"])
     assume(conditions["elapsed_s"] is None or conditions["elapsed_s"] >= array["drift_reference_s"])
-    told = {key: value for key, value in array.items() if value is not None}
-    hardware = make_accelerator(rows=16, cols=16, dac_bits=2, array=told, converters=converters)
+    given = {key: value for key, value in array.items() if value is not None}
+    hardware = make_accelerator(rows=16, cols=16, dac_bits=2, array=given, converters=converters)
     return hardware, Conditions(**conditions)
 
 

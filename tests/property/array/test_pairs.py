@@ -124,7 +124,7 @@ def choose_lines(hardware, digits, kind, draws) -> Lines | None:
 
 
 def run_case(number: int, case: dict[str, str]):
-    """Hold one case against the plain model; return what noise left over for all together."""
+    """Compare one case with the plain model; return what noise left over for all together."""
     hardware, draws, corner = make_hardware(case), np.random.default_rng(number), int(case["corner"] == "second")
     layout = make_columns(case["columns"], hardware.converters.dac_bits)
     digits = draws.integers(0, 1 << CELL_BITS, (ROWS, COLS))

@@ -29,8 +29,8 @@ quick = settings(max_examples=examples(60), deadline=None, suppress_health_check
 @st.composite
 def telling_accelerators(draw, figures=figures):
     content = draw(accelerators()).to_json()
-    told = draw(st.sets(st.sampled_from(OTHER_KEYS)))
-    content["energy"] = {key: draw(figures) for key in OTHER_KEYS if key in told}
+    stated = draw(st.sets(st.sampled_from(OTHER_KEYS)))
+    content["energy"] = {key: draw(figures) for key in OTHER_KEYS if key in stated}
     if (adc := draw(st.sampled_from([None, *ADC_KEYS[:2]]))) is not None:
         content["energy"][adc] = draw(figures)
     return accelerator_from_json(content, where="drawn")

@@ -113,7 +113,7 @@ def run_tainted(network, mappings, producer, windows):
 
 
 def check_what_may_be_forgotten(layer, producer, reads):
-    """Hold what is forgotten after each window against bool [windows, windows of the producer]."""
+    """Compare what is forgotten after each window against bool [windows, windows of the producer]."""
     (need,) = (need for need in layer.needs if need.producer == producer)
     for window, forgotten in enumerate(need.forgotten.tolist()):
         read_later = reads[window + 1 :].any(axis=0)

@@ -61,7 +61,7 @@ def count_conversion_bits(accelerator, encoding):
 
 
 def count_every_way(layer, bits, accelerator):
-    """Return {(crossbars, time of all windows, ps)} of every window, number of slices and pack, told plainly."""
+    """Return {(crossbars, time of all windows, ps)} of every window, number of slices and pack, plainly written."""
     crossbar, converters, allowed = accelerator.crossbar, accelerator.converters, accelerator.mapping.allowed
     grid, found = PositionGrid.of(layer), set()
     taps = grid.height.kernel * grid.width.kernel

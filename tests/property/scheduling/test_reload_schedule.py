@@ -18,7 +18,7 @@ PERIODS = 3
 
 
 def check_schedule(work, plan, timing):
-    """Hold three periods in a row against every rule, span by span."""
+    """Check three periods in a row against every rule, span by span."""
     spans = unroll(timing, PERIODS)
     per_period = len(timing.spans)
     check_reads_follow_writes_and_layers(work, timing)

@@ -24,7 +24,7 @@ IDEAL = make_accelerator()
 
 
 def list_starts(graph, plan, timing, batch):
-    """Return int64 [inputs, windows] for each layer, from the spans; holds them against the turns of copies."""
+    """Return int64 [inputs, windows] for each layer, from the spans; checks them against the turns of copies."""
     starts = {layer.name: np.full(layer.windows * batch, -1, np.int64) for layer in graph.layers}
     busy_until, next_item = {}, {}
     for span in sorted(timing.spans, key=lambda span: (span.start_ps, span.finish_ps)):
@@ -125,7 +125,7 @@ def simulate_or_explain(graph, plan, accelerator, batch):
 
 
 def check_needs(graph, layer, plan, starts, accelerator):
-    """Hold the start of every window against the finishes of all that it needs, and the least time on the way."""
+    """Check the start of every window against the finishes of all that it needs, and the least time on the way."""
     for need in layer.needs:
         arrivals = list_arrivals(graph[need.producer], need.bytes, plan, layer, starts, accelerator)
         for index, row in enumerate(starts[layer.name]):
@@ -159,7 +159,7 @@ def list_arrivals(producer, sent, plan, layer, starts, accelerator):
 
 
 def check_buffers(graph, plan, starts, timing):
-    """Hold the fill of input buffers against one that is counted from starts and finishes alone."""
+    """Compare the fill of input buffers with one that is counted from starts and finishes alone."""
     moves = {core: [] for core in range(plan.chip.cores)}
     for layer in graph.layers:
         parts = list_parts(layer, plan)

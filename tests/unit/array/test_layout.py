@@ -80,7 +80,7 @@ def test_rows_that_are_driven_alone_keep_their_signs_and_shifts():
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"row_sign": np.array([1])}, "rows differ"),
         ({"row_sign": np.array([1, 0])}, "signs of rows"),
@@ -96,6 +96,6 @@ def test_rows_that_are_driven_alone_keep_their_signs_and_shifts():
         ({"row_sign": np.zeros(0, int), "row_shift": np.zeros(0, int)}, "no rows"),
     ],
 )
-def test_what_is_not_laid_out_well_is_an_error(change, told):
-    with pytest.raises(DataError, match=told):
+def test_what_is_not_laid_out_well_is_an_error(change, message):
+    with pytest.raises(DataError, match=message):
         replace(make_layout(2, 1, (1, -1)), **change)

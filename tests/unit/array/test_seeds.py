@@ -19,7 +19,7 @@ def test_chips_crossbars_purposes_and_numbers_have_streams_of_their_own(other):
 
 
 def test_what_a_seed_means_does_not_change():
-    """Streams are part of results that people keep: other numbers here are a break that must be told."""
+    """Streams are part of results that people keep: other numbers here are a break that must be announced."""
     np.testing.assert_allclose(draw(), [0.61711718, 0.1995918, 0.25926545, 0.05500592], rtol=1e-7)
 
 

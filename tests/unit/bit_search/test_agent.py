@@ -148,7 +148,7 @@ def test_damaged_files_are_refused(tmp_path, trained):
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         description = json.loads(file.metadata()["mho"])
     del description["sha256"]  # the checksum would be found wrong first
-    for change, told in (
+    for change, shown in (
         ({"format": "x"}, "not a saved agent"),
         ({"version": 9}, "version 9"),
         ({"layers": [1]}, "layers"),
@@ -156,7 +156,7 @@ def test_damaged_files_are_refused(tmp_path, trained):
     ):
         other = tmp_path / "other"
         save_file(tensors, other, metadata={"mho": json.dumps({**description, **change})})
-        with pytest.raises(InputFileError, match=told):
+        with pytest.raises(InputFileError, match=shown):
             SavedAgent.load(other)
     save_file(
         tensors | {"log_sensitivities": tensors["log_sensitivities"] * 0 + 1e38},
@@ -165,7 +165,7 @@ def test_damaged_files_are_refused(tmp_path, trained):
     )
     with pytest.raises(InputFileError, match="none beyond 100"):
         SavedAgent.load(other)
-    for text, told in (
+    for text, shown in (
         ("null", "no JSON object"),
         ("[1]", "no JSON object"),
         ("[" * 10**5, "too deeply"),
@@ -173,9 +173,9 @@ def test_damaged_files_are_refused(tmp_path, trained):
     ):
         other = tmp_path / "other"
         save_file(tensors, other, metadata={"mho": text})
-        with pytest.raises(InputFileError, match=told):
+        with pytest.raises(InputFileError, match=shown):
             SavedAgent.load(other)
-    for name, tensor, told in (
+    for name, tensor, shown in (
         ("profiles", torch.zeros(2, 3), "profiles"),
         ("deviations", -tensors["deviations"], "not above 0"),
         ("network:actor.mu.0.weight", torch.zeros(3, 3), "does not fit"),
@@ -183,5 +183,5 @@ def test_damaged_files_are_refused(tmp_path, trained):
     ):
         other = tmp_path / "other"
         save_file({**tensors, name: tensor}, other, metadata={"mho": json.dumps(description)})
-        with pytest.raises(InputFileError, match=told):
+        with pytest.raises(InputFileError, match=shown):
             make(saved=SavedAgent.load(other), algorithm=None)

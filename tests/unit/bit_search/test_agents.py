@@ -24,7 +24,7 @@ def test_the_improved_agent_beats_random_search_and_the_papers_agent_at_few_eval
     assert np.mean(improved) > speed(search("rl-paper", 35)) + 0.2
 
 
-def told(agent, policy, accuracy=0.69, score=1.3):
+def report(agent, policy, accuracy=0.69, score=1.3):
     agent.tell(EvaluationRecord(policy, score, accuracy, 10**11, 0, 0.0, "m", 0, "f", OK))
 
 
@@ -53,7 +53,7 @@ def test_the_papers_rates_and_replay(paper_agent):
 def test_the_papers_agent_stores_the_final_reward_at_every_step_and_learns_after_twenty_episodes(paper_agent):
     before = [p.detach().clone() for p in paper_agent.model.actor.parameters()]
     for episode in range(1, 22):
-        told(paper_agent, paper_agent.ask(), accuracy=0.69 - 0.001 * episode)
+        report(paper_agent, paper_agent.ask(), accuracy=0.69 - 0.001 * episode)
         if episode == 20:
             assert all(torch.equal(a, b) for a, b in zip(before, paper_agent.model.actor.parameters(), strict=True))
     buffer = paper_agent.model.replay_buffer
@@ -67,7 +67,7 @@ def test_the_papers_agent_stores_the_final_reward_at_every_step_and_learns_after
 def test_batches_lose_the_moving_average_of_their_mean_reward(paper_agent):
     buffer = paper_agent.model.replay_buffer
     for _ in range(3):
-        told(paper_agent, paper_agent.ask(), accuracy=0.68)
+        report(paper_agent, paper_agent.ask(), accuracy=0.68)
     assert torch.all(buffer.sample(64).rewards == 0.0)
 
 

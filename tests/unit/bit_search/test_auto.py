@@ -37,8 +37,8 @@ def test_auto_finds_what_its_choice_finds_and_says_why(space):
         options = SearchLimits(40, 1.0)
         return run_search(method, space, evaluator, EvaluationLog(None, {}), options, np.random.default_rng(0))
 
-    by_itself, told = run("auto"), run("exact")
-    assert by_itself.method == told.method == "exact"
-    assert [record.policy for record in by_itself.records] == [record.policy for record in told.records]
+    by_itself, by_name = run("auto"), run("exact")
+    assert by_itself.method == by_name.method == "exact"
+    assert [record.policy for record in by_itself.records] == [record.policy for record in by_name.records]
     assert by_itself.choice is not None
-    assert told.choice is None
+    assert by_name.choice is None

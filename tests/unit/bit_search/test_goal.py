@@ -75,12 +75,12 @@ def test_a_reference_measured_too_low_makes_no_room_for_what_loses_more():
     assert smoothed_target(GOAL, records, estimates) == pytest.approx(0.706)
     assert select_best(GOAL, records) is like[-1]
     assert allowed_excess(GOAL, records) < 0.2
-    # Measured too high, what is measured counts; and where others told the reference's accuracy, that does.
+    # Measured too high, what is measured counts; and where others reported the reference's accuracy, that does.
     high = record(0, 1.0, 0.74, GOAL.reference_cost)
     goal = replace(GOAL, reference_accuracy=0.74)
     assert smoothed_target(goal, [high, *like], estimate_accuracies([high, *like])) == goal.target_accuracy
-    told = replace(GOAL, reference_accuracy=0.69)
-    assert smoothed_target(told, records, estimates) == told.target_accuracy
+    known = replace(GOAL, reference_accuracy=0.69)
+    assert smoothed_target(known, records, estimates) == known.target_accuracy
 
 
 def test_the_reference_itself_may_win_where_policies_of_luckily_low_loss_pull_its_smoothed_accuracy_below_the_target():

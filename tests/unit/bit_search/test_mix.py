@@ -77,7 +77,7 @@ def test_what_does_not_add_up_is_refused(counts):
 class KnownEvaluator:
     """An evaluator that knows a few policies' measurements."""
 
-    fidelity = "told"
+    fidelity = "message"
 
     def __init__(self, name, found):
         self.problem, self.found, self.asked = {"network": name}, found, []

@@ -77,8 +77,8 @@ def test_a_table_tells_what_choices_and_uniform_8_8_cost_alone(objective):
     full, pruned = objective_space(objective, prune=False), objective_space(objective)
     for space in (full, pruned):
         for layer, table, every in zip(space.layers, space.layer_costs, full.layers, strict=True):
-            told = {BitWidths(int(w) + 1, int(a) + 1) for w, a in np.argwhere(~np.isnan(table))}
-            assert told == {*every.choices, BitWidths(8, 8)}
+            priced = {BitWidths(int(w) + 1, int(a) + 1) for w, a in np.argwhere(~np.isnan(table))}
+            assert priced == {*every.choices, BitWidths(8, 8)}
             assert layer.costs == tuple(table[bits.weight_bits - 1, bits.act_bits - 1] for bits in layer.choices)
     np.testing.assert_array_equal(full.table, pruned.table)
 

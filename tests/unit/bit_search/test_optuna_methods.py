@@ -16,7 +16,7 @@ from mho.policy import BitWidths, Policy
 GOAL = Goal(0.7, 1.0, 10**12, 1.2)
 
 
-def told(method, space, policy, evaluator=None):
+def report(method, space, policy, evaluator=None):
     """Tell what the evaluator says of a policy, or without one that it failed."""
     found = None if evaluator is None else evaluator.evaluate(policy)
     score, accuracy, status = (None, None, FAILED) if found is None else (found.score, found.accuracy, OK)
@@ -58,7 +58,7 @@ def test_the_first_policies_are_those_that_costs_tell_and_draws(method):
     for _ in range(10):
         policy = made.ask()
         costs.append(space.cost_of(policy))
-        told(made, space, policy, evaluator)
+        report(made, space, policy, evaluator)
     assert costs[:5] == sorted(costs[:5], reverse=True)
     assert costs[0] > 2 * costs[4]
 
@@ -70,12 +70,12 @@ def test_children_inherit_nearly_all_widths_from_the_best_parents():
     parents = []
     for _ in range(POPULATION):
         parents.append(method.ask())
-        told(method, space, parents[-1], evaluator)
+        report(method, space, parents[-1], evaluator)
     for _ in range(POPULATION):
         child = method.ask()
         inherited = [any(child[name] == parent[name] for parent in parents) for name in space.layer_names]
         assert np.mean(inherited) > 0.6
-        told(method, space, child, evaluator)
+        report(method, space, child, evaluator)
 
 
 def test_a_policy_that_falls_to_other_seeds_has_no_descendants_any_longer():
@@ -92,13 +92,13 @@ def test_a_policy_that_falls_to_other_seeds_has_no_descendants_any_longer():
         method.tell(record)
         for policy in first:
             if policy != star:
-                told(method, space, policy, evaluator)
+                report(method, space, policy, evaluator)
         if has_fallen:
             method.tell(replace(record, score=9.0, accuracy=0.1, seeds=2))
         children = []
         for _ in range(2 * POPULATION):
             children.append(method.ask())
-            told(method, space, children[-1], evaluator)
+            report(method, space, children[-1], evaluator)
         # Whose first half descends from all of the first, and the second from whoever survived.
         late = children[POPULATION:]
         return np.mean([child[name] == star[name] for child in late for name in space.layer_names])
@@ -118,9 +118,9 @@ def test_failed_trainings_do_not_end_a_search_and_have_no_descendants(method):
     space = resnet18_space()
     evaluator = SmoothEvaluator(space.layer_names)
     made = method(space, GOAL, 40, np.random.default_rng(0))
-    told(made, space, space.reference_policy, evaluator)
+    report(made, space, space.reference_policy, evaluator)
     policies = []
     for turn in range(24):
         policies.append(made.ask())
-        told(made, space, policies[-1], None if turn % 2 else evaluator)
+        report(made, space, policies[-1], None if turn % 2 else evaluator)
     assert len(set(policies)) == 24

@@ -16,7 +16,7 @@ from mho.policy import BitWidths, Policy
 
 
 class Drawn:
-    """Draws every layer's widths; remembers what it was told."""
+    """Draws every layer's widths; remembers what was reported to it."""
 
     def __init__(self, space, goal, budget, generator):
         self.space, self.goal, self.budget, self.generator, self.records = space, goal, budget, generator, []

@@ -88,19 +88,19 @@ def test_a_failed_policy_has_neither_loss_nor_reward():
 
 
 def test_all_trackers_and_other_receivers_see_every_policy(tensorboard, wandb, tmp_path):
-    told = []
+    listed = []
     (tmp_path / "tensorboard" / "mine").mkdir(parents=True)
     (tmp_path / "tensorboard" / "mine" / "old").touch()
-    with tracked(["tensorboard", "wandb"], tmp_path, "mine", told.append) as tell:
+    with tracked(["tensorboard", "wandb"], tmp_path, "mine", listed.append) as tell:
         search("random", 5, on_progress=tell)
-    assert [progress.done for progress in told] == [1, 2, 3, 4, 5]
+    assert [progress.done for progress in listed] == [1, 2, 3, 4, 5]
     writer = FakeWriter.made
     assert writer.is_closed
     assert writer.folder == str(tmp_path / "tensorboard" / "mine")
     assert wandb.is_finished
-    assert [value for name, value, _ in writer.scalars if name == "cost"] == [one.record.cost for one in told]
+    assert [value for name, value, _ in writer.scalars if name == "cost"] == [one.record.cost for one in listed]
     assert [step for step, _ in wandb.logged] == [1, 2, 3, 4, 5]
-    assert wandb.logged[-1][1] == figures_of(told[-1])
+    assert wandb.logged[-1][1] == figures_of(listed[-1])
     assert wandb.options == {"project": "mho", "name": "mine", "dir": str(tmp_path / "wandb" / "mine")}
     assert not (tmp_path / "tensorboard" / "mine" / "old").exists(), "an interrupted search is shown once"
 
@@ -125,9 +125,9 @@ def test_what_is_not_installed_names_its_extra(name, monkeypatch, tmp_path):
 
 def test_where_wandb_does_not_start_the_error_says_what_to_do(wandb, tmp_path):
     wandb.fails = True
-    with pytest.raises(ConfigError, match=r"api_key not configured \(no-tty\).\n  hint: wandb login") as told:
+    with pytest.raises(ConfigError, match=r"api_key not configured \(no-tty\).\n  hint: wandb login") as caught:
         WandbTracker(tmp_path, "mine")
-    assert "long story" not in str(told.value)
+    assert "long story" not in str(caught.value)
 
 
 def test_event_files_of_the_real_tensorboard(tmp_path):

@@ -73,11 +73,11 @@ def states(storage):
 
 
 def test_searches_that_find_an_empty_database_at_once_create_it_together(url, connect):
-    both_looked, told = threading.Barrier(3, timeout=60), []
+    both_looked, shown = threading.Barrier(3, timeout=60), []
 
     def wait(*_, **__):
-        if threading.current_thread().name not in told:  # once each, between the look and the creation
-            told.append(threading.current_thread().name)
+        if threading.current_thread().name not in shown:  # once each, between the look and the creation
+            shown.append(threading.current_thread().name)
             both_looked.wait()
 
     sqlalchemy.event.listen(models.BaseModel.metadata, "before_create", wait, insert=True)
@@ -90,7 +90,7 @@ def test_searches_that_find_an_empty_database_at_once_create_it_together(url, co
             thread.join()
     finally:
         sqlalchemy.event.remove(models.BaseModel.metadata, "before_create", wait)
-    assert len(told) == len(opened) == 3
+    assert len(shown) == len(opened) == 3
     assert len({storage._study_id for storage in opened}) == 1
     opened[0].add(record())
     opened[1].refresh()

@@ -252,14 +252,14 @@ def test_parameters_of_other_studies_are_no_policies(parameters):
 
 
 def test_a_storage_that_is_not_there_is_one_clear_error_without_the_password(tmp_path):
-    with pytest.raises(InputFileError, match=r"nothing/x.db: the storage of trials cannot be opened: unable") as told:
+    with pytest.raises(InputFileError, match=r"nothing/x.db: the storage of trials cannot be opened: unable") as caught:
         connect(f"sqlite:///{tmp_path / 'nothing' / 'x.db'}")
-    assert told.value.hint
+    assert caught.value.hint
     with pytest.raises(InputFileError, match="expected: a URL such as sqlite"):
         connect("somewhere")
-    with pytest.raises(InputFileError) as told:
+    with pytest.raises(InputFileError) as caught:
         connect("postgresql+nosuch://me:secret@host/trials")
-    assert "secret" not in str(told.value)
+    assert "secret" not in str(caught.value)
 
 
 def test_a_storage_beside_the_log_needs_a_log():

@@ -46,9 +46,9 @@ def test_every_reason_has_its_verdict():
 def test_a_lucky_accuracy_is_reported_as_such():
     honest = [record(k, 1.0 + 0.1 * k, 0.70 - 0.02 * k, 900 - k) for k in range(3)]
     records = [*honest, record(3, 1.25, 0.695, 100)]
-    told = find_verdicts(GOAL, records, 0)
-    assert told.verdicts[3] is Verdict.SMOOTHED
-    assert told.smoothed[3] < told.target <= 0.7
+    verdicts = find_verdicts(GOAL, records, 0)
+    assert verdicts.verdicts[3] is Verdict.SMOOTHED
+    assert verdicts.smoothed[3] < verdicts.target <= 0.7
 
 
 def test_within_a_budget_loss_decides():
@@ -57,9 +57,9 @@ def test_within_a_budget_loss_decides():
         REFERENCE,
         *(replace(record(k, 1.0 + k / 10, 0.7, cost), seeds=3) for k, cost in ((1, 500), (2, 400), (0.5, 700))),
     ]
-    told = find_verdicts(goal, records, 1)
-    assert told.verdicts[1:] == (Verdict.FOUND, Verdict.HIGHER_LOSS, Verdict.OVER_BUDGET)
-    assert told.target is None
+    verdicts = find_verdicts(goal, records, 1)
+    assert verdicts.verdicts[1:] == (Verdict.FOUND, Verdict.HIGHER_LOSS, Verdict.OVER_BUDGET)
+    assert verdicts.target is None
 
 
 def test_verdicts_agree_with_the_choice_on_random_searches():

@@ -61,18 +61,18 @@ def test_costs_show_adc_bits_where_a_layer_has_its_own(folder, capsys):
     text = cost(capsys, "adc.json")
     assert "W/A/ADC" in text
     assert "4/4/5" in text
-    told, plain = (
+    limited, plain = (
         json.loads(cost(capsys, f"{name}.json", "--format", "json", "--energy")) for name in ("adc", "plain")
     )
-    assert [row.get("adc_bits") for row in told["layers"]] == [None, 5]
+    assert [row.get("adc_bits") for row in limited["layers"]] == [None, 5]
     assert [row.get("adc_bits", "no key") for row in plain["layers"]] == ["no key"] * 2
-    assert "adc_bits" not in told["layers"][0]
-    assert told["layers"][0]["latency_us"] == plain["layers"][0]["latency_us"]
-    assert told["layers"][1]["latency_us"] < plain["layers"][1]["latency_us"]
-    assert told["energy"]["layers"][1]["components_pj"]["adc"] == pytest.approx(
+    assert "adc_bits" not in limited["layers"][0]
+    assert limited["layers"][0]["latency_us"] == plain["layers"][0]["latency_us"]
+    assert limited["layers"][1]["latency_us"] < plain["layers"][1]["latency_us"]
+    assert limited["energy"]["layers"][1]["components_pj"]["adc"] == pytest.approx(
         plain["energy"]["layers"][1]["components_pj"]["adc"] * 5 / 8
     )
-    CostDocument.model_validate(told)
+    CostDocument.model_validate(limited)
     rows = list(csv.DictReader(io.StringIO(cost(capsys, "adc.json", "--format", "csv"))))
     assert [row["adc_bits"] for row in rows] == ["", "5"]
     assert "adc_bits" not in cost(capsys, "plain.json", "--format", "csv")

@@ -75,17 +75,17 @@ def test_a_run_and_a_search_are_described_and_what_is_finished_is_known(capsys):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         ('"net.onnx"', '"resnet9"', "did you mean 'resnet8'?"),
         ('"uniform"', '"unifrom"', "search.method"),
         ("budget = 4", "budget = 4\npins = { nothing = '4/4' }", "nothing"),
     ],
 )
-def test_what_a_run_would_refuse_is_refused(old, new, told, capsys):
+def test_what_a_run_would_refuse_is_refused(old, new, message, capsys):
     Path("tiny.toml").write_text(RUN.replace(old, new))
     before = entries()
-    assert told in fails(capsys, "run", "tiny.toml", "--check")
+    assert message in fails(capsys, "run", "tiny.toml", "--check")
     assert entries() == before
 
 

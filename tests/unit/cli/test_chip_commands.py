@@ -121,8 +121,8 @@ def test_calibrated_ranges_are_those_of_python_and_better_than_the_full_scale(fo
 
 def test_stuck_cells_and_what_placement_leaves_of_them_are_reported(folder, capsys):
     plain = outputs_of(*ON_CHIP, "--hardware", "stuck.toml")
-    told = capsys.readouterr().out
-    assert "of 400 cells deviate as mapped\n" in told
+    message = capsys.readouterr().out
+    assert "of 400 cells deviate as mapped\n" in message
     placed = outputs_of(*ON_CHIP, "--hardware", "stuck.toml", "--placement", "fault-aware")
     assert ", 0 on the chosen lines; 0.0 % of the weighted squared error is left" in capsys.readouterr().out
     inputs = read_arrays("x.npz")
@@ -134,8 +134,8 @@ def test_stuck_cells_and_what_placement_leaves_of_them_are_reported(folder, caps
 
 def test_pulses_and_their_time_are_reported(folder, capsys):
     outputs_of(*ON_CHIP, "--hardware", "pulses.toml")
-    told = capsys.readouterr().out
-    assert "written by 4.00 pulses a cell on average, at most 4; 224.00 us a crossbar; 100 % of cells stay" in told
+    message = capsys.readouterr().out
+    assert "written by 4.00 pulses a cell on average, at most 4; 224.00 us a crossbar; 100 % of cells stay" in message
 
 
 def test_ranges_are_of_the_placement_that_they_were_found_with(folder, capsys):
@@ -172,7 +172,7 @@ def test_a_program_for_calibrated_adcs_answers_exactly_and_says_that_a_chip_does
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("simulate", "p.mho", "--inputs", "x.npz", "--hardware", "bad.toml"), "--seed N"),
         (("simulate", "p.mho", "--inputs", "x.npz", "--elapsed-s", "3"), "--elapsed-s is of a chip"),
@@ -206,8 +206,8 @@ def test_a_program_for_calibrated_adcs_answers_exactly_and_says_that_a_chip_does
         ((*CALIBRATE[:-1], "x.npz/r.npz", "--hardware", "layer.toml"), "x.npz"),
     ],
 )
-def test_bad_input_is_one_clear_error(folder, capsys, arguments, told):
-    assert told in fails(capsys, *arguments)
+def test_bad_input_is_one_clear_error(folder, capsys, arguments, message):
+    assert message in fails(capsys, *arguments)
 
 
 def test_ranges_of_another_program_and_labels_that_are_none_are_errors(folder, capsys):
@@ -221,18 +221,18 @@ def test_ranges_of_another_program_and_labels_that_are_none_are_errors(folder, c
     assert "labels" in fails(capsys, "simulate", "p.mho", "--inputs", "odd.npz", "--seed", "5")
 
 
-def test_labels_are_held_against_the_program_before_it_runs(folder, capsys, monkeypatch):
+def test_labels_are_checked_against_the_program_before_it_runs(folder, capsys, monkeypatch):
     monkeypatch.setattr("mho.simulation.analog.AnalogExecutor.run", None)
     monkeypatch.setattr("mho.simulation.executor.Executor.run", None)
     inputs = read_arrays("x.npz")
-    for labels, told in (
+    for labels, message in (
         (np.zeros(19, int), "19 labels for 20 samples"),
         (np.full(20, 5), "a label is 5"),
         (np.full(20, 1 << 63, np.uint64), f"a label is {1 << 63}\n  expected: 0..4"),
     ):
         write_arrays("odd.npz", {**inputs, "labels": labels})
         for seed in ((), ("--seed", "5")):
-            assert told in fails(capsys, "simulate", "p.mho", "--inputs", "odd.npz", *seed)
+            assert message in fails(capsys, "simulate", "p.mho", "--inputs", "odd.npz", *seed)
 
 
 def test_python_refuses_what_is_of_a_chip_without_a_seed_and_engines_with_one(folder):

@@ -158,7 +158,7 @@ def test_accuracies_are_those_of_the_python_function(capsys, networks):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--bits", "9/8"], "weight_bits is 9"),
         (["--bits", "8/8", "--policy", "p.json"], "--policy and --bits were given together"),
@@ -174,11 +174,11 @@ def test_accuracies_are_those_of_the_python_function(capsys, networks):
         (["--data", "held.toml"], "held.toml"),
     ],
 )
-def test_bad_input_is_one_clear_error_and_exit_code_2(capsys, tmp_path, arguments, told):
+def test_bad_input_is_one_clear_error_and_exit_code_2(capsys, tmp_path, arguments, message):
     names = ("first", "second", "thrid", "head")
     widths = {"weight_bits": 4, "act_bits": 4}
     (tmp_path / "p.json").write_text(json.dumps({"layers": dict.fromkeys(names, widths)}))
-    assert told in run(capsys, *arguments, code=2)
+    assert message in run(capsys, *arguments, code=2)
 
 
 def test_files_of_one_name_are_distinguished(capsys, tmp_path):
@@ -188,7 +188,7 @@ def test_files_of_one_name_are_distinguished(capsys, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("accelerators", "told"),
+    ("accelerators", "message"),
     [
         ("hermes-pcm,neuram", "did you mean 'neurram'"),
         ("hermes-pcm,,neurram", "a name is missing"),
@@ -197,8 +197,8 @@ def test_files_of_one_name_are_distinguished(capsys, tmp_path):
         (",", "a name is missing"),
     ],
 )
-def test_accelerators_that_cannot_be_found_are_errors(capsys, accelerators, told):
-    assert told in run(capsys, accelerators=accelerators, code=2)
+def test_accelerators_that_cannot_be_found_are_errors(capsys, accelerators, message):
+    assert message in run(capsys, accelerators=accelerators, code=2)
 
 
 def test_an_unknown_network_is_an_error(capsys):

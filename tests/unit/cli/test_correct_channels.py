@@ -82,9 +82,9 @@ def test_what_was_found_elsewhere_is_refused_unless_that_is_said(folder, capsys)
     assert main(["calibrate-adcs", *RECALIBRATE[1:-1], "r2.npz", *chip[:3], "2000"]) == 0
     assert "corrections were found with elapsed_s = 1000.0" in fails(capsys, *on_chip, "--ranges", "r2.npz")
     assert main([*on_chip, "--ranges", "r.npz", "--transferred"]) == 0
-    told = capsys.readouterr().out
+    message = capsys.readouterr().out
     for what in ("ranges", "corrections"):
-        assert f"{what} from elsewhere: elapsed_s = 1000.0 (here 2000.0)\n" in told
+        assert f"{what} from elsewhere: elapsed_s = 1000.0 (here 2000.0)\n" in message
     inputs, later = read_arrays("x.npz"), mho.Conditions(elapsed_s=2000)
     given = {"seed": 5, "hardware": "coarse.toml", "conditions": later, "ranges": "r.npz", "corrections": "c.npz"}
     assert_same_bits(mho.simulate("p.mho", inputs, **given, transferred=True), read_arrays("y.npz"))
@@ -97,8 +97,8 @@ def test_corrections_are_of_the_ranges_that_they_were_found_with(folder, capsys)
     for name, method in (("r.npz", "mse"), ("r2.npz", "extremes")):
         assert main(["calibrate-adcs", *RECALIBRATE[1:-1], name, *chip, "--range-method", method]) == 0
     assert main([*RECALIBRATE, *chip, "--ranges", "r.npz"]) == 0
-    told = fails(capsys, *ON_CHIP, *chip, "--ranges", "r2.npz", "--corrections", "c.npz")
-    assert "corrections were found with ranges = " in told
+    message = fails(capsys, *ON_CHIP, *chip, "--ranges", "r2.npz", "--corrections", "c.npz")
+    assert "corrections were found with ranges = " in message
     assert main([*ON_CHIP, *chip, "--ranges", "r2.npz", "--corrections", "c.npz", "--transferred"]) == 0
     assert "corrections from elsewhere: ranges = " in capsys.readouterr().out
 
@@ -109,7 +109,7 @@ def test_an_ideal_chip_changes_nothing_and_says_so(folder, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("simulate", "p.mho", "--inputs", "x.npz", "--corrections", "c.npz"), "--corrections is of a chip"),
         ((*ON_CHIP, "--corrections", "x.npz"), "holds no 'origin'"),
@@ -122,8 +122,8 @@ def test_an_ideal_chip_changes_nothing_and_says_so(folder, capsys):
         ((*RECALIBRATE[:-1], "x.npz/c.npz"), "x.npz"),
     ],
 )
-def test_bad_input_is_one_clear_error(folder, capsys, arguments, told):
-    assert told in fails(capsys, *arguments)
+def test_bad_input_is_one_clear_error(folder, capsys, arguments, message):
+    assert message in fails(capsys, *arguments)
 
 
 def test_corrections_of_another_program_are_refused(folder, capsys):

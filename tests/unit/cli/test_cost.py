@@ -215,7 +215,7 @@ def test_an_input_shape_reaches_the_network(capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["other", *ACCELERATOR], "other: there is no such network"),
         (["net", "--accelerator", "pelke2026-4bi"], "did you mean 'pelke2026-4bit'?"),
@@ -232,12 +232,12 @@ def test_an_input_shape_reaches_the_network(capsys):
         (["net", *ACCELERATOR, "--bits", "9" * 5000 + "/8"], "is not a pair of bit widths"),
     ],
 )
-def test_bad_input_is_one_clear_error_and_exit_code_2(capsys, arguments, told):
-    assert told in run(capsys, *arguments, code=2)
+def test_bad_input_is_one_clear_error_and_exit_code_2(capsys, arguments, message):
+    assert message in run(capsys, *arguments, code=2)
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("{", "not JSON"),
         ("[]", "not a policy"),
@@ -246,10 +246,10 @@ def test_bad_input_is_one_clear_error_and_exit_code_2(capsys, arguments, told):
         (layers_of({"features.0": (0, 8)}), "features.0: weight_bits is 0"),
     ],
 )
-def test_a_bad_policy_is_one_clear_error_that_names_file_and_layer(capsys, policy_file, content, told):
+def test_a_bad_policy_is_one_clear_error_that_names_file_and_layer(capsys, policy_file, content, message):
     path = policy_file(content)
     text = run(capsys, "net", *ACCELERATOR, "--policy", path, code=2)
-    assert told in text
+    assert message in text
     assert path in text
 
 

@@ -138,5 +138,5 @@ def test_every_preset_shows_its_values_sources_and_marks(name: str, capsys: pyte
     assert set(accelerator.sources) <= words
     for source in accelerator.sources.values():
         assert source[:40] in text
-    told = [line for line in text.splitlines() if line.startswith("yours to set: ")]
-    assert told == ([f"yours to set: {', '.join(accelerator.keys_to_set)}"] if accelerator.keys_to_set else [])
+    seen = [line for line in text.splitlines() if line.startswith("yours to set: ")]
+    assert seen == ([f"yours to set: {', '.join(accelerator.keys_to_set)}"] if accelerator.keys_to_set else [])

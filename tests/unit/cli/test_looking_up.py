@@ -59,11 +59,11 @@ def test_nothing_is_written_where_a_command_fails(tmp_path, monkeypatch, capsys)
 
 def test_quiet_leaves_out_notes_and_verbose_adds_what_it_took(tmp_path, capsys):
     written = ["presets", "-o", str(tmp_path / "file")]
-    told = {}
+    seen = {}
     for option in ("", "-q", "-v"):
         assert main([*written, *filter(None, [option])]) == 0
-        told[option] = capsys.readouterr().err
-    assert told["-q"] == ""
-    assert told[""] == f"written to {tmp_path / 'file'}\n"
-    assert "MiB of memory" in told["-v"]
+        seen[option] = capsys.readouterr().err
+    assert seen["-q"] == ""
+    assert seen[""] == f"written to {tmp_path / 'file'}\n"
+    assert "MiB of memory" in seen["-v"]
     assert "one of them" in fails(capsys, *written, "-q", "-v")

@@ -114,7 +114,7 @@ def test_a_drawing_does_not_stand_in_json(capsys, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--layer", "stam"], "did you mean 'stem'?"),
         (["--layer", "stem", "--draw", "x.pdf"], "drawings are .svg or .png files, not .pdf"),
@@ -126,10 +126,10 @@ def test_a_drawing_does_not_stand_in_json(capsys, tmp_path):
         (["--bits", "8/8", "--policy", "p.json"], "--policy and --bits were given together"),
     ],
 )
-def test_bad_input_is_one_clear_error_and_exit_code_2(capsys, tmp_path, arguments, told):
+def test_bad_input_is_one_clear_error_and_exit_code_2(capsys, tmp_path, arguments, message):
     (tmp_path / "cache").mkdir(exist_ok=True)
     (tmp_path / "cache" / "x.svg").write_text("a file, no folder")
-    assert told in run(capsys, *arguments, code=2)
+    assert message in run(capsys, *arguments, code=2)
 
 
 def test_an_unknown_layer_leaves_no_file(capsys, tmp_path):

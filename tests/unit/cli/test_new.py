@@ -87,7 +87,7 @@ def test_a_file_that_is_there_is_replaced_by_force_alone(capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["run", "a.toml", "--rows", "4"], "--rows is no option of a new run"),
         (["accelerator", "a.toml", "--network", "resnet8"], "--network is no option of a new accelerator"),
@@ -102,8 +102,8 @@ def test_a_file_that_is_there_is_replaced_by_force_alone(capsys):
         (["run", "a.toml", "--accelerator", "isac"], "did you mean 'isaac'?"),
     ],
 )
-def test_what_cannot_be_is_refused_before_anything_is_written(arguments, told, capsys):
-    assert told in fails(capsys, "new", *arguments)
+def test_what_cannot_be_is_refused_before_anything_is_written(arguments, message, capsys):
+    assert message in fails(capsys, "new", *arguments)
     assert not Path("a.toml").exists()
 
 

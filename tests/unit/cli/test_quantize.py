@@ -67,7 +67,7 @@ def test_costing_a_quantized_file_uses_its_own_widths(folder, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["missing.onnx", "--activation-samples", "x.npz"], "missing.onnx"),
         (["float.onnx", "--activation-samples", "missing.npz"], "missing.npz"),
@@ -79,8 +79,8 @@ def test_costing_a_quantized_file_uses_its_own_widths(folder, capsys):
         (["float.onnx", "--activation-samples", "shape.npz"], "shape"),
     ],
 )
-def test_bad_input_is_one_clear_error(folder, capsys, arguments, told):
-    assert told in fails(capsys, "quantize", *arguments, "-o", "q.onnx")
+def test_bad_input_is_one_clear_error(folder, capsys, arguments, message):
+    assert message in fails(capsys, "quantize", *arguments, "-o", "q.onnx")
     assert not (folder / "q.onnx").exists()
 
 

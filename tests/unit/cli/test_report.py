@@ -53,7 +53,7 @@ def test_two_runs_are_compared_in_text_json_and_a_page(run, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("{run}", "-o", "x.html"), "--output is for two runs"),
         (("{run}", "{run}", "--image", "x.svg"), "--image is for one run"),
@@ -62,5 +62,5 @@ def test_two_runs_are_compared_in_text_json_and_a_page(run, tmp_path, capsys):
         (("nowhere",), "nowhere"),
     ],
 )
-def test_what_cannot_be_done_is_one_text(run, capsys, arguments, told):
-    assert told in run_command(capsys, "report", *(one.format(run=run) for one in arguments), code=2)
+def test_what_cannot_be_done_is_one_text(run, capsys, arguments, message):
+    assert message in run_command(capsys, "report", *(one.format(run=run) for one in arguments), code=2)

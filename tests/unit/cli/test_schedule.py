@@ -117,7 +117,7 @@ def test_traces_and_timelines_are_written(capsys, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--crossbars", "33"], "a multiple of 10, such as 30 or 40"),
         (["--bits", "9/8"], "weight_bits is 9"),
@@ -129,11 +129,11 @@ def test_traces_and_timelines_are_written(capsys, tmp_path):
         (["--trace", "p.json/x.json"], "p.json/x.json"),
     ],
 )
-def test_bad_input_is_one_clear_error_and_exit_code_2(capsys, tmp_path, arguments, told):
+def test_bad_input_is_one_clear_error_and_exit_code_2(capsys, tmp_path, arguments, message):
     names = ("first", "second", "thrid", "head")
     widths = {"weight_bits": 4, "act_bits": 4}
     (tmp_path / "p.json").write_text(json.dumps({"layers": dict.fromkeys(names, widths)}))
-    assert told in run(capsys, *arguments, code=2)
+    assert message in run(capsys, *arguments, code=2)
 
 
 def test_networks_and_accelerators_that_do_not_suit_are_explained(capsys):

@@ -31,8 +31,8 @@ def run(capsys, *arguments, text=STUDY, code=0):
 def test_the_text(capsys, check_golden):
     text = run(capsys)
     check_golden(GOLDEN / "small.txt", "\n".join(line.rstrip() for line in text.splitlines()) + "\n")
-    told = Path("studies/small/table.txt").read_text()
-    assert "\n".join(line.rstrip() for line in text.splitlines()).startswith(told.rstrip())
+    table = Path("studies/small/table.txt").read_text()
+    assert "\n".join(line.rstrip() for line in text.splitlines()).startswith(table.rstrip())
 
 
 def test_the_text_of_a_grid(capsys, check_golden):
@@ -65,9 +65,9 @@ def test_charts_are_drawn_into_a_file(capsys):
 def test_progress_is_reported_on_standard_error(capsys):
     Path("small.toml").write_text(STUDY)
     assert main(["study", "small.toml"]) == 0
-    told = capsys.readouterr().err.splitlines()
-    assert told[0].startswith("1 of 10 chips")
-    assert told[-1].startswith("10 of 10 chips")
+    message = capsys.readouterr().err.splitlines()
+    assert message[0].startswith("1 of 10 chips")
+    assert message[-1].startswith("10 of 10 chips")
     assert main(["study", "small.toml"]) == 0
     assert capsys.readouterr().err == ""
     assert main(["study", "small.toml", "--fresh"]) == 0
@@ -75,7 +75,7 @@ def test_progress_is_reported_on_standard_error(capsys):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         ("[study]", "[studdy]", "did you mean 'study'?"),
         ("[study]", "[study", "not TOML"),
@@ -104,13 +104,13 @@ def test_progress_is_reported_on_standard_error(capsys):
         ("[0, 0.1, 0.3]", "[true]", "sweeps.array.programming_error: is [True]"),
     ],
 )
-def test_bad_input_is_one_clear_error_before_anything_starts(capsys, old, new, told):
+def test_bad_input_is_one_clear_error_before_anything_starts(capsys, old, new, message):
     inputs = np.ones((40, 24), np.float32)
     np.savez("short.npz", x=inputs[:3], labels=np.zeros(40, int))
     np.savez("narrow.npz", x=inputs[:, :23], labels=np.zeros(40, int))
     np.savez("far.npz", x=inputs, labels=np.full(40, 9))
     assert old in STUDY
-    assert told in run(capsys, text=STUDY.replace(old, new), code=2)
+    assert message in run(capsys, text=STUDY.replace(old, new), code=2)
     assert not Path("studies").exists()
 
 

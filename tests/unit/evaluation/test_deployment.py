@@ -66,13 +66,13 @@ def test_program_time_energy_headline_and_answers_are_of_one_schedule(quantized,
 
 def check_headline(deployment, timing, crossbars):
     """What a run tells of its machine is that of the program."""
-    (told,) = describe_deployments({"found": deployment}, {"found": "found policy"})
-    assert told.regime is REGIMES[crossbars]
-    assert (told.latency_us, told.writes) == (timing.latency_ps / 1e6, timing.writes)
-    assert told.energy_pj == pytest.approx(deployment.energy.total_aj / 1e6)
-    assert (told.lifetime_inputs is None) == (told.cell_writes_per_input == 0) == (timing.writes == 0)
+    (figures,) = describe_deployments({"found": deployment}, {"found": "found policy"})
+    assert figures.regime is REGIMES[crossbars]
+    assert (figures.latency_us, figures.writes) == (timing.latency_ps / 1e6, timing.writes)
+    assert figures.energy_pj == pytest.approx(deployment.energy.total_aj / 1e6)
+    assert (figures.lifetime_inputs is None) == (figures.cell_writes_per_input == 0) == (timing.writes == 0)
     words = {1: "Its crossbar is written", 3: f"rewritten on 3 of 3 crossbars, {timing.writes} writes", 60: "stay in"}
-    assert words[crossbars] in describe_machine(told, crossbars)
+    assert words[crossbars] in describe_machine(figures, crossbars)
 
 
 def test_a_batch_shares_writes_where_there_are_any(quantized):
@@ -105,8 +105,8 @@ def test_layers_above_the_bound_on_errors_are_named_by_deployment_and_program(qu
     above = {name: error for name, one in deployment.mappings.items() if (error := mapping_error(one, noisy)) > 0.1}
     assert above
     assert deployment.above_bound == above
-    told = compile_for_machine(quantized, noisy).metadata[ABOVE_BOUND]
-    assert told == pytest.approx(above, abs=1e-6)
+    figures = compile_for_machine(quantized, noisy).metadata[ABOVE_BOUND]
+    assert figures == pytest.approx(above, abs=1e-6)
     for hardware in (noisy.with_max_error("none"), make_accelerator(rows=16, cols=16, crossbars=crossbars)):
         assert not find_deployment(quantized, read_policy(quantized), hardware).above_bound
 

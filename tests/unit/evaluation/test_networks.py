@@ -163,17 +163,17 @@ def test_it_tells_the_mean_of_chips_at_their_age_with_the_program_of_the_machine
     (found,) = on_arrays.evaluate(network, (dataset.validation,))
     program = mho.compile(network.to_quantized_network(), machine, mapping="paper")
     assert (program.regime == "one-crossbar") == (crossbars == 1)
-    told = []
+    shown = []
     for number in range(2):
         chip = {"seed": derive_seed(5, f"judged chip {number}"), "hardware": hardware, "conditions": later}
         seen = dataset.calibration.inputs(slice(None))
         ranges = mho.calibrate(program, seen, **chip) if converters else None
         outputs = mho.simulate(program, dataset.validation.inputs(slice(None)), **chip, ranges=ranges)
-        told.append(score_outputs(outputs, dataset.validation.labels, CLASSIFICATION))
-    assert told[0] != told[1]
+        shown.append(score_outputs(outputs, dataset.validation.labels, CLASSIFICATION))
+    assert shown[0] != shown[1]
     assert found.count == 200
-    assert found.loss == pytest.approx((told[0].loss + told[1].loss) / 2)
-    assert found.accuracy == pytest.approx((told[0].correct + told[1].correct) / 200)
+    assert found.loss == pytest.approx((shown[0].loss + shown[1].loss) / 2)
+    assert found.accuracy == pytest.approx((shown[0].correct + shown[1].correct) / 200)
 
 
 def test_its_problem_and_words_tell_the_chips(dataset):

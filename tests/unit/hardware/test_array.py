@@ -58,7 +58,7 @@ def test_cells_drift_by_a_mean_or_a_spread(spread):
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
         ({"on_off_ratio": 1}, "array.on_off_ratio: is 1"),
         ({"levels": [0, 0.5, 0.4, 1]}, "array: levels do not rise from 0 to 1"),
@@ -76,10 +76,10 @@ def test_cells_drift_by_a_mean_or_a_spread(spread):
         ({"lrs_siemens": 2}, "array.lrs_siemens: is 2"),
     ],
 )
-def test_impossible_arrays_are_errors_that_name_key_and_reason(values, told):
+def test_impossible_arrays_are_errors_that_name_key_and_reason(values, message):
     with pytest.raises(ConfigError, match=r"my\.toml") as caught:
         with_values("array", **values)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_other_cells_need_other_levels():
@@ -88,7 +88,7 @@ def test_other_cells_need_other_levels():
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
         ({"adc_offset_lsb": 1}, '"ideal" has no errors'),
         ({"adc_gain_error": 0.1}, '"ideal" has no errors'),
@@ -98,10 +98,10 @@ def test_other_cells_need_other_levels():
         ({"dac_bits": 4, "dac_inl_lsb": -3.8}, "dac_inl_lsb is so large"),
     ],
 )
-def test_impossible_converters_are_errors(values, told):
+def test_impossible_converters_are_errors(values, message):
     with pytest.raises(ConfigError) as caught:
         with_values("converters", **values)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("adc_range", AdcRange)

@@ -54,7 +54,7 @@ def test_a_mesh_has_a_place_for_each_core(cores):
 
 
 @pytest.mark.parametrize(
-    ("sections", "told"),
+    ("sections", "message"),
     [
         ({"chip": {"crossbars": 10, "cores": 3}}, "chip: cores is 3, which does not divide the 10 crossbars evenly"),
         ({"chip": {"cores": 0}}, "chip.cores: is 0"),
@@ -74,8 +74,8 @@ def test_a_mesh_has_a_place_for_each_core(cores):
         ({"digital": {"operation_latency_us": -1}}, "expected: a number, 0..1000000 or 'ideal'"),
     ],
 )
-def test_an_impossible_chip_is_an_error_that_says_why(sections, told):
+def test_an_impossible_chip_is_an_error_that_says_why(sections, message):
     with pytest.raises(ConfigError) as caught:
         with_sections(**sections)
     assert str(caught.value).startswith("my.toml: ")
-    assert told in str(caught.value)
+    assert message in str(caught.value)

@@ -7,7 +7,7 @@ from mho.hardware.loading import accelerator_from_json, list_presets, load_accel
 
 
 @pytest.mark.parametrize(
-    ("section", "values", "told"),
+    ("section", "values", "message"),
     [
         (
             "array",
@@ -20,11 +20,11 @@ from mho.hardware.loading import accelerator_from_json, list_presets, load_accel
         ("converters", {"columns_per_adc": 256}, None),
     ],
 )
-def test_what_is_hardly_meant_is_reported(section, values, told):
+def test_what_is_hardly_meant_is_reported(section, values, message):
     content = load_accelerator("pelke2026-4bit").to_json()
     content["crossbar"]["cols"] = 256
     content.setdefault(section, {}).update(values)
-    assert list_doubts(accelerator_from_json(content, where="x")) == (() if told is None else (told,))
+    assert list_doubts(accelerator_from_json(content, where="x")) == (() if message is None else (message,))
 
 
 def test_presets_leave_no_doubts():

@@ -47,7 +47,7 @@ def test_a_conversion_never_takes_less_with_more_bits(keys, bits):
 
 
 @pytest.mark.parametrize(
-    ("section", "values", "told"),
+    ("section", "values", "message"),
     [
         ("energy", {"mvm_pj": -1}, "energy.mvm_pj: is -1\n  expected: a number, 0..1000000000"),
         ("energy", {"cell_write_pj": 0.0000001}, "not a whole number of attojoules"),
@@ -60,12 +60,12 @@ def test_a_conversion_never_takes_less_with_more_bits(keys, bits):
         ("endurance", {"cell_writes": 1e6}, "endurance.cell_writes: is 1000000.0"),
     ],
 )
-def test_an_impossible_figure_is_an_error_that_names_its_key(section, values, told):
+def test_an_impossible_figure_is_an_error_that_names_its_key(section, values, message):
     content = load_accelerator("pelke2026-4bit").to_json()
     content[section].update(values)
     with pytest.raises(ConfigError) as caught:
         accelerator_from_json(content, where="my.toml")
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("name", list_presets())

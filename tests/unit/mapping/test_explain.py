@@ -73,7 +73,7 @@ def test_a_mapping_that_cannot_be_has_a_reason_and_no_time():
     assert explain(DENSE, hardware=hardware).ratio(paper) is None
 
 
-def test_a_product_in_the_digital_unit_is_held_against_crossbars():
+def test_a_product_in_the_digital_unit_is_compared_with_crossbars():
     hardware = make_accelerator(digital={"operation_latency_us": 0.000001})
     explanation = explain(MvmLayer("scores", "matmul", 4, 8, 3, 2), hardware=hardware)
     assert explanation.mapping.is_digital

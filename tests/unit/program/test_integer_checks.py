@@ -72,7 +72,7 @@ def _buffers(change: Callable[[Buffer], Buffer]) -> Callable[[Program], Program]
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
         (_digital("int_add", low=-(1 << 20)), "int_add gives"),
         (_digital("int_add", multipliers=((1 << 31) - 1,) * 3), "cannot have these operands"),
@@ -86,7 +86,7 @@ def _buffers(change: Callable[[Buffer], Buffer]) -> Callable[[Program], Program]
         (_buffers(lambda one: replace(one, high=1 << 21)), "within"),
     ],
 )
-def test_what_may_leave_its_range_is_refused(program: Program, damage: Callable, told: str) -> None:
+def test_what_may_leave_its_range_is_refused(program: Program, damage: Callable, message: str) -> None:
     verify_program(program)
-    with pytest.raises(ProgramError, match=told):
+    with pytest.raises(ProgramError, match=message):
         verify_program(damage(program))

@@ -41,13 +41,13 @@ def test_a_network_learns_what_its_teacher_answers_whatever_the_labels_say(
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
-@pytest.mark.parametrize(("share", "is_given", "told"), [(0.5, False, "no teacher"), (0.0, True, "a teacher")])
+@pytest.mark.parametrize(("share", "is_given", "message"), [(0.5, False, "no teacher"), (0.0, True, "a teacher")])
 def test_a_share_without_a_teacher_is_refused_and_a_teacher_without_a_share(
-    residual: Callable[..., Network], share: float, is_given: bool, told: str
+    residual: Callable[..., Network], share: float, is_given: bool, message: str
 ) -> None:
     network = residual()
     options = short_training(epochs=1, distillation=share)
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         train(
             trainable_network(network, "4/4"),
             coloured_split(),

@@ -134,22 +134,22 @@ def test_few_samples_are_enough_to_run(network, samples, count):
 
 
 def test_progress_ends_whole_and_what_stops_it_leaves_the_network_as_it_was(network, samples, few_steps):
-    trainable, told = _calibrated(network, samples, BitWidths(4, 4)), []
+    trainable, shown = _calibrated(network, samples, BitWidths(4, 4)), []
     before = {name: tensor.clone() for name, tensor in trainable.state_tensors().items()}
 
     def stop(progress):
-        told.append(progress)
-        if len(told) == 2:
+        shown.append(progress)
+        if len(shown) == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         reconstruct(trainable, samples, "good", on_progress=stop)
     assert all(torch.equal(tensor, before[name]) for name, tensor in trainable.state_tensors().items())
-    told.clear()
-    reconstruct(trainable, samples, "best", on_progress=told.append)
-    assert [progress.is_finished for progress in told] == [False] * 8 + [True]
-    assert told[-1].fraction == 1
-    assert told[1].seconds_left > 0
+    shown.clear()
+    reconstruct(trainable, samples, "best", on_progress=shown.append)
+    assert [progress.is_finished for progress in shown] == [False] * 8 + [True]
+    assert shown[-1].fraction == 1
+    assert shown[1].seconds_left > 0
 
 
 def test_a_network_in_float_and_no_samples_are_refused(network, samples):

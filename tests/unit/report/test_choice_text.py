@@ -40,16 +40,16 @@ def judged(result):
 
 def test_sentences_tell_the_rule_and_why_no_cheaper_policy_was_taken(judged):
     result, cheaper = judged
-    told = [sentence.replace("\u202f", " ") for sentence in explain_choice(result)]
-    assert told[0].startswith("The star is policy 12: ")
-    assert "(mean of 5 seeds, 95 % interval " in told[0]
-    assert "cheapest policy with at least 95.50 %" in told[1]
-    assert "then from 95.70 %" in told[1]
-    assert "measured with 5 seeds" in told[1]
-    assert told[2].startswith(
+    shown = [sentence.replace("\u202f", " ") for sentence in explain_choice(result)]
+    assert shown[0].startswith("The star is policy 12: ")
+    assert "(mean of 5 seeds, 95 % interval " in shown[0]
+    assert "cheapest policy with at least 95.50 %" in shown[1]
+    assert "then from 95.70 %" in shown[1]
+    assert "measured with 5 seeds" in shown[1]
+    assert shown[2].startswith(
         f"Of the other policies, {cheaper} cost no more: 1 below the accepted accuracy as measured"
     )
-    assert f"{cheaper - 1} measured with fewer seeds" in told[2]
+    assert f"{cheaper - 1} measured with fewer seeds" in shown[2]
 
 
 def test_results_that_predate_verdicts_are_shown_without_reasons(result):

@@ -164,10 +164,10 @@ def test_without_fonts_on_the_machine_text_is_painted_in_letters_that_there_are(
     monkeypatch.setattr(png, "_FONT_FILES", {False: (), True: ("no such font.ttf",)})
     png._find_font.cache_clear()
     try:
-        told, plain = (image_of(Drawing(60, 20, (Label(2, 14, text, 12),))) for text in ("2\u00d73 \u2212", "2x3 -"))
+        shown, plain = (image_of(Drawing(60, 20, (Label(2, 14, text, 12),))) for text in ("2\u00d73 \u2212", "2x3 -"))
         bold = image_of(Drawing(60, 20, (Label(2, 14, "2x3", 12, is_bold=True),)))
     finally:
         png._find_font.cache_clear()
     assert (plain < 128).any()
     assert (bold < 128).any()
-    np.testing.assert_array_equal(told, plain)
+    np.testing.assert_array_equal(shown, plain)

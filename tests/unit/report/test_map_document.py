@@ -38,11 +38,11 @@ def test_figures_are_those_of_the_map():
 def test_a_window_tells_its_pixels_positions_and_how_often_it_is_used():
     found = make_map()
     for row, layer in zip(written(found)["layers"], found.layers, strict=True):
-        for told, part in zip(row["parts"], layer.mapping.parts, strict=True):
-            window = told["window"]
+        for shown, part in zip(row["parts"], layer.mapping.parts, strict=True):
+            window = shown["window"]
             assert window["counts"][0] * window["counts"][1] == part.windows
             rows = len(part.inputs) * len(window["pixels"])
-            assert told["rows"] <= rows * told["slices_at_once"] * 2
+            assert shown["rows"] <= rows * shown["slices_at_once"] * 2
             assert len({tuple(pixel) for pixel in window["pixels"]}) == len(window["pixels"])
 
 

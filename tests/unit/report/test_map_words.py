@@ -116,14 +116,14 @@ def explanation(*alternatives):
 
 
 def test_a_choice_is_reported_by_the_next_best_and_by_what_each_thing_gains():
-    told = tell_choice(
+    shown = tell_choice(
         explanation(
             ("another encoding", 100), ("without windows", 300), ("without cuts", 125), ("paper's mapping, offset", 900)
         )
     )
     encoding = tell_encoding(explanation().mapping.encoding)
     assert (
-        told
+        shown
         == f"Next best: without cuts, 1.25x the time. Time without: windows 3.00x, cuts 1.25x. Hardly or no slower \
 without: {encoding}."
     )

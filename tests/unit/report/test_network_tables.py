@@ -29,7 +29,7 @@ def errors(label: str, losses: list[float | None], classes: int = 10, confusions
 
 
 @pytest.fixture
-def told(result):
+def full_result(result):
     step = {"bits": 3, "loss": 0.0123, "cost": -0.02}
     operands = [
         {"layer": layer.name, "operand": operand, "bits": 4, "less": step, "more": None}
@@ -75,8 +75,8 @@ def text_of(page: str) -> str:
     return re.sub(r"[ \n]+", " ", html.unescape(re.sub("<[^>]+>", " ", page)))
 
 
-def test_the_matrix_holds_every_sample(told):
-    matrix = build_matrix(told.errors[1])
+def test_the_matrix_holds_every_sample(full_result):
+    matrix = build_matrix(full_result.errors[1])
     assert (sum(map(sum, matrix)), matrix[3][3], matrix[3][8], matrix[1][7]) == (500, 48, 2, 1)
     assert build_matrix(errors("found", [0.1] * 30, 30)) is None, "there is no room for it"
 
@@ -90,8 +90,8 @@ def test_of_many_classes_those_that_lose_most_are_listed():
     assert len(list_confusions(after)) == 2
 
 
-def test_the_page_shows_them_with_their_units(told):
-    page = text_of(render_page(told))
+def test_the_page_shows_them_with_their_units(full_result):
+    page = text_of(render_page(full_result))
     for words in (
         "Errors by class",
         "found policy: class of the samples (rows), predicted class (columns)",
@@ -105,7 +105,7 @@ def test_the_page_shows_them_with_their_units(told):
         "250 (25.0\u202f%)",
     ):
         assert words in page, words
-    assert list_energy_components(told.splits) == ["crossbar", "adc"]
+    assert list_energy_components(full_result.splits) == ["crossbar", "adc"]
 
 
 def test_results_that_lack_them_have_no_such_sections(result):
@@ -114,23 +114,23 @@ def test_results_that_lack_them_have_no_such_sections(result):
         assert title not in page
 
 
-def test_the_found_policy_reads_as_before(told, check_golden):
+def test_the_found_policy_reads_as_before(full_result, check_golden):
     console = Console(file=io.StringIO(), width=80)
-    print_found_policy(console, told)
+    print_found_policy(console, full_result)
     print_found_policy(
-        console, told.model_copy(update={"errors": (), "splits": (), "sizes": (), "sensitivities": None})
+        console, full_result.model_copy(update={"errors": (), "splits": (), "sizes": (), "sensitivities": None})
     )
     check_golden(Path(__file__).parents[2] / "golden" / "run" / "found-policy.txt", console.file.getvalue())
 
 
-def test_errors_and_sensitivities_show_themselves_as_tables(told):
-    table = told.errors[1].table()
+def test_errors_and_sensitivities_show_themselves_as_tables(full_result):
+    table = full_result.errors[1].table()
     assert table.rows[3] == (3, 50, 48, 0.96, pytest.approx(0.3))
-    assert repr(told.errors[1]) == "ClassErrors(found policy: 497 of 500 samples of 10 classes correct)"
-    rows = told.sensitivities.table().rows
+    assert repr(full_result.errors[1]) == "ClassErrors(found policy: 497 of 500 samples of 10 classes correct)"
+    rows = full_result.sensitivities.table().rows
     assert rows[0] == ("conv1", "weight", 4, 0.0123, -0.004, -0.02, 0.02)
-    best = [(one.layer, one.operand) for one in told.sensitivities.best_raises(2)]
+    best = [(one.layer, one.operand) for one in full_result.sensitivities.best_raises(2)]
     assert best == [("conv1", "activation"), ("layer1.0.conv1", "weight")], (
         "free ones first, then the most for the cost"
     )
-    assert told.sensitivities.table().caption in repr(told.sensitivities)
+    assert full_result.sensitivities.table().caption in repr(full_result.sensitivities)

@@ -64,10 +64,10 @@ def test_the_page_shows_sentence_and_key_figures(page, result):
 
 
 def test_the_page_tells_the_price_of_an_ideal_adc(page, result):
-    told = "ideal ADC (needs 12 bits); time of conversions: 0.01 us a bit"
-    shown = told.replace(" us", "\u202fµs")
+    seen = "ideal ADC (needs 12 bits); time of conversions: 0.01 us a bit"
+    shown = seen.replace(" us", "\u202fµs")
     assert shown not in page
-    assert f"{shown}." in render_page(result.model_copy(update={"conversion": told}))
+    assert f"{shown}." in render_page(result.model_copy(update={"conversion": seen}))
 
 
 def test_every_chart_of_the_page_has_its_place_labelled_axes_and_words_for_who_cannot_see_it(page, result):

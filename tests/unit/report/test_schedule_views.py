@@ -151,8 +151,8 @@ def test_a_trace_holds_every_bar_in_the_format_of_chrome(schedule, chart):
     counts = [event for event in events if event["ph"] == "C"]
     assert counts[-1]["args"] == {"read": 0, "written": 0}
     width = counts[1]["ts"] - counts[0]["ts"]
-    told = sum(event["args"]["read"] for event in counts) * width
-    assert told == pytest.approx(spent_ps(schedule)[False] / 1e6, rel=0.02)
+    shown = sum(event["args"]["read"] for event in counts) * width
+    assert shown == pytest.approx(spent_ps(schedule)[False] / 1e6, rel=0.02)
 
 
 def test_a_page_needs_nothing_else_and_draws_every_bar(schedule, chart, page):

@@ -40,7 +40,7 @@ def summary(method: str, evaluated: int = 40, **changes) -> SearchSummary:
 
 
 @pytest.fixture
-def told(result) -> RunResult:
+def result_of(result) -> RunResult:
     """A result with worths of bits, and with other searches in its directory."""
     worths = [worth(layer.name, operand, 4) for layer in result.layers for operand in ("weight", "activation")]
     searches = (
@@ -102,22 +102,22 @@ def test_bars_of_uncertainty_end_at_the_percentiles_and_operands_of_one_bit_are_
     assert adcs["error_y"]["arrayminus"] == [0.0]
 
 
-def test_searches_for_the_same_are_compared_and_named_apart(told):
-    compared = compared_searches(told)
+def test_searches_for_the_same_are_compared_and_named_apart(result_of):
+    compared = compared_searches(result_of)
     assert [describe_search(one, compared) for one in compared] == [
         "rl", "exact, 40 policies", "exact, 80 policies", "evolution",
     ]  # fmt: skip
     traces = course_of_searches(compared, TaskFigures(), has_budget=False)["data"]
     assert traces[0]["y"] == [1 + 1 / 40, 1.5, 2.0]
     assert course_of_searches(compared, TaskFigures(), has_budget=True)["data"][0]["y"] == [97.0] * 3
-    assert compared_searches(told.model_copy(update={"searches": told.searches[:1]})) == ()
+    assert compared_searches(result_of.model_copy(update={"searches": result_of.searches[:1]})) == ()
 
 
-def test_the_page_shows_worths_and_searches_where_there_are_some(told, result):
-    page, plain = render_page(told), render_page(result)
-    for name in build_figures(told):
+def test_the_page_shows_worths_and_searches_where_there_are_some(result_of, result):
+    page, plain = render_page(result_of), render_page(result)
+    for name in build_figures(result_of):
         assert f'id="chart-{name}"' in page
-    assert {"worths", "searches", "front", "choices"} <= set(build_figures(told))
+    assert {"worths", "searches", "front", "choices"} <= set(build_figures(result_of))
     assert "chart-worths" not in plain
     assert "What each search found" not in plain
     rows = re.findall(r"<tr><th scope=\"row\">(\w+)( \(this run\))?</th><td class=\"text\">latency", page)

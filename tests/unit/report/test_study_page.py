@@ -104,8 +104,8 @@ def test_the_page_needs_nothing_else_and_escapes_names(result):
 
 def test_the_page_has_every_point(result):
     rows = re.findall(r"<tr><td>([^<]*)</td><td>([^<]*)</td><td>", render_study(result))
-    told = [(value, mean.replace("\u202f", " ")) for value, mean in rows]
-    assert told == [("0.1", "70.00 %"), ("0.001", "97.00 %"), ("4", "90.00 %"), ("ideal", "97.33 %")]
+    shown = [(value, mean.replace("\u202f", " ")) for value, mean in rows]
+    assert shown == [("0.1", "70.00 %"), ("0.001", "97.00 %"), ("4", "90.00 %"), ("ideal", "97.33 %")]
 
 
 def test_the_page_of_one_chip_and_of_a_cut_grid():
@@ -123,6 +123,6 @@ def test_seeds_are_reported_shortly():
 
 def test_the_base_is_reported_once(result):
     based = result.model_copy(update={"base": {"array.on_off_ratio": 9, "array.levels": (0, 0.5, 1)}})
-    told = "array.on_off_ratio = 9, array.levels = 0/0.5/1"
-    assert told in write_text(based)
-    assert render_study(based).count(told) == 1
+    shown = "array.on_off_ratio = 9, array.levels = 0/0.5/1"
+    assert shown in write_text(based)
+    assert render_study(based).count(shown) == 1

@@ -18,7 +18,7 @@ def chips(name: str, accuracies: tuple[float, ...]) -> ChipAccuracies:
 
 
 def test_it_tells_speed_accuracy_time_and_bits(result):
-    told = texts(draw_summary(result))
+    shown = texts(draw_summary(result))
     for words in (
         "2.22\u00d7 | as fast as uniform 8/8 | resnet8 on pelke2026-4bit, tested on digits",
         "97.80\u202f% | integer-reference accuracy | 8/8 98.20\u202f%, float 98.40\u202f%",
@@ -26,7 +26,7 @@ def test_it_tells_speed_accuracy_time_and_bits(result):
         "4.4 / 5.1 | mean bits",
         "Made by mho 0.1.0. 1 of 2 checks of the compiled program passed.",
     ):
-        assert words in told, words
+        assert words in shown, words
     bars = [shape for shape in draw_summary(result).shapes if isinstance(shape, Box)][1:]
     assert len(bars) == 2 * len(result.layers)
 
@@ -34,9 +34,9 @@ def test_it_tells_speed_accuracy_time_and_bits(result):
 def test_it_says_of_which_hardware_time_and_accuracy_are(result):
     accuracies = chips("reference", (0.5, 0.6)), chips("found", (0.9, 0.8))
     hardware = result.accelerator | {"chip": {"crossbars": 96}}
-    told = texts(draw_summary(result.model_copy(update={"chip_accuracies": accuracies, "accelerator": hardware})))
-    assert "85.00\u202f% | on 2 sampled chips | 8/8 55.00\u202f%" in told
-    assert "on one crossbar of pelke2026-4bit" in told
+    shown = texts(draw_summary(result.model_copy(update={"chip_accuracies": accuracies, "accelerator": hardware})))
+    assert "85.00\u202f% | on 2 sampled chips | 8/8 55.00\u202f%" in shown
+    assert "on one crossbar of pelke2026-4bit" in shown
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.5])

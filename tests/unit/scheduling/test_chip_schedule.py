@@ -96,9 +96,9 @@ def test_what_is_wrong_is_explained(network):
 def test_weights_that_stay_are_not_written(schedule):
     spent = schedule.price()
     assert all(layer.activity.cell_writes == 0 for layer in spent.layers)
-    told = {str(component): aj for component, aj in spent.energy.component_aj.items()}
+    spent_aj = {str(component): aj for component, aj in spent.energy.component_aj.items()}
     reads = 3 * sum(mapping.mvms for mapping in schedule.mappings.values())
-    assert told == {
+    assert spent_aj == {
         "crossbar": reads * 3_000_000,
         "leakage": schedule.ideal.total_ps * (40 * 2 + 4 * 11),
     }

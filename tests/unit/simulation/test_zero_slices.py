@@ -1,4 +1,4 @@
-"""Zero input slices counted by hand; `tests/property/simulation` holds the count against the interpreter."""
+"""Zero input slices counted by hand; `tests/property/simulation` compares the count with the interpreter."""
 
 from dataclasses import replace
 

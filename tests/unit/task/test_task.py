@@ -142,7 +142,7 @@ def test_functions_of_the_user_are_called(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "expected"),
     [
         ("float('nan')", "returned nan"),
         ("'good'", "returned 'good'"),
@@ -152,11 +152,11 @@ def test_functions_of_the_user_are_called(tmp_path):
         ("outputs.absent", "has no attribute 'absent'"),
     ],
 )
-def test_a_metric_that_gives_no_number_is_named(tmp_path, body, told):
+def test_a_metric_that_gives_no_number_is_named(tmp_path, body, expected):
     (tmp_path / "own.py").write_text(f"def metric(outputs, targets):\n    return {body}\n")
     name = f"{tmp_path / 'own.py'}:metric"
     task = Task("regression", metric_name=name, better="more")
-    with pytest.raises(ConfigError, match=told) as caught:
+    with pytest.raises(ConfigError, match=expected) as caught:
         _ = task.measure(np.zeros((2, 2), np.float32), np.zeros((2, 2), np.float32)).quality
     assert caught.value.where == name
 

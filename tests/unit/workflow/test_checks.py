@@ -41,7 +41,7 @@ class Attention(nn.Module):
         return self.head(self.attention(x, x, x, need_weights=False)[0].mean(1))
 
 
-def test_attention_is_held_against_onnxruntime(tmp_path):
+def test_attention_is_compared_with_onnxruntime(tmp_path):
     """Whatever ONNX Runtime's own optimizer makes of such files: of some it makes graphs that it refuses."""
     network = read_torch(Attention().eval(), (1, 5, 8))
     samples = np.random.default_rng(0).standard_normal((16, 5, 8)).astype(np.float32)

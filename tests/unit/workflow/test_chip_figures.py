@@ -64,8 +64,8 @@ def test_a_policy_that_does_not_fit_is_rewritten_for_every_inference(network):
     assert (policy.regime, policy.writes, policy.lifetime_inputs) == (Regime.WEIGHT_STATIONARY, 0, None)
     assert policy.speedup == pytest.approx(reference.latency_us / policy.latency_us)
     assert draw_timeline(deployed["reference"]).legend[0][1] == "written"
-    told = describe_machine(reference, demand - 1)
-    assert f"{reference.writes:,} writes an inference; its cells last {reference.lifetime_inputs:,} inf" in told
+    shown = describe_machine(reference, demand - 1)
+    assert f"{reference.writes:,} writes an inference; its cells last {reference.lifetime_inputs:,} inf" in shown
 
 
 def test_one_crossbar_is_written_with_every_tile(network):

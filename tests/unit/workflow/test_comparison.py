@@ -55,16 +55,16 @@ def test_chips_that_hold_the_network_take_what_mho_schedule_says(network, simula
     policy = Policy.uniform(network.layer_names, BitWidths(4, 4))
     demand = ChipDemand.of(network, policy, MESH)
     schedule = simulate_best(demand, batch=batch) if simulate else demand.schedule(batch=batch)
-    told = ScheduleDocument.of("mine", schedule, with_energy=True)
+    stated = ScheduleDocument.of("mine", schedule, with_energy=True)
     assert run.regime is Regime.WEIGHT_STATIONARY
     if simulate:
         expected = schedule.timing.latency_ps / 1e6, schedule.timing.interval_ps / 1e6
     else:
         expected = schedule.ideal.makespan_ps / 1e6, schedule.ideal.interval_ps / 1e6
     assert (run.latency_us, run.interval_us) == expected
-    assert (run.energy_pj, run.energy_untold) == (told.energy.total_pj, told.energy.untold)
+    assert (run.energy_pj, run.energy_untold) == (stated.energy.total_pj, stated.energy.untold)
     assert (Component.INTERCONNECT in run.energy_untold) is not simulate
-    assert run.tiles == sum(layer.tiles for layer in told.layers)
+    assert run.tiles == sum(layer.tiles for layer in stated.layers)
     assert (run.cell_writes, run.lifetime_inputs) == (0, None)
 
 
@@ -98,13 +98,13 @@ def test_crossbars_of_all_chips_are_overridden(network):
 
 
 def test_what_is_not_specified_is_named(network):
-    told, silent = ask(network, ONE, make_accelerator(rows=16, cols=16)).accelerators
-    assert told.run.energy_untold[:2] == (Component.ADC, Component.DAC)
-    assert told.area_mm2 == pytest.approx(16 * 4e-6)
-    assert AreaComponent.CROSSBAR in told.area_untold
+    stated, silent = ask(network, ONE, make_accelerator(rows=16, cols=16)).accelerators
+    assert stated.run.energy_untold[:2] == (Component.ADC, Component.DAC)
+    assert stated.area_mm2 == pytest.approx(16 * 4e-6)
+    assert AreaComponent.CROSSBAR in stated.area_untold
     assert (silent.run.energy_pj, silent.run.energy_untold, silent.area_mm2, silent.area_untold) == (None, (), None, ())
     assert silent.run.lifetime_inputs is None
-    assert (told.endurance_writes, silent.endurance_writes) == (10**6, None)
+    assert (stated.endurance_writes, silent.endurance_writes) == (10**6, None)
     assert silent.run.cell_writes > 0
 
 

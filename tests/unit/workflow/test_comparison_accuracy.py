@@ -151,10 +151,10 @@ def test_bits_of_conversions_that_a_policy_gives_are_reported(classifier, sample
     outputs = mho.simulate(program, samples.inputs, seed=0, ranges=ranges)
     assert line.run.accuracy.mean == samples.accuracy(outputs)
     assert "ADC" in str(ideal.problem or ideal.run.accuracy_problem)
-    told = StringIO()
-    print_comparison(Console(file=told, width=250), document)
-    assert "at 4/4/3 on 2 accelerators" in told.getvalue()
-    assert re.search(r"test +16 x 16 +\S+ +\S+ +\S+ +3 \(", told.getvalue())
+    printed = StringIO()
+    print_comparison(Console(file=printed, width=250), document)
+    assert "at 4/4/3 on 2 accelerators" in printed.getvalue()
+    assert re.search(r"test +16 x 16 +\S+ +\S+ +\S+ +3 \(", printed.getvalue())
     plain = ask(classifier, ranged, samples=samples, calibration=samples.inputs[:20])
     assert plain.accelerators[0].run.widths.layer_adc_bits is None
     assert "adc_bits" not in plain.model_dump(mode="json")["layers"][0]
@@ -197,12 +197,12 @@ def test_recalibration_of_channels_helps_chips_that_drifted(classifier, samples)
 
 
 def test_impossible_chips_are_errors(samples):
-    for keys, told in (
+    for keys, message in (
         ({"chips": 0}, "chips is 0"),
         ({"elapsed_s": 0.0}, "elapsed_s"),
         ({"recalibrates": True}, "needs"),
     ):
-        with pytest.raises(ConfigError, match=told):
+        with pytest.raises(ConfigError, match=message):
             ChipEvaluation(samples, **keys)
 
 
@@ -231,7 +231,7 @@ def test_accuracies_need_the_networks_own_integers(network, classifier, samples)
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"labels": np.zeros(3, int)}, "3 labels for 80 samples"),
         ({"labels": np.full(80, 6)}, "a label is 6"),
@@ -242,8 +242,8 @@ def test_accuracies_need_the_networks_own_integers(network, classifier, samples)
         ({"inputs": np.zeros((80, 23), np.float32)}, "23"),
     ],
 )
-def test_samples_that_do_not_suit_are_errors(classifier, samples, change, told):
-    with pytest.raises(DataError, match=told):
+def test_samples_that_do_not_suit_are_errors(classifier, samples, change, message):
+    with pytest.raises(DataError, match=message):
         ask(classifier, ONE, samples=replace(samples, **change))
 
 

@@ -116,10 +116,10 @@ def test_the_command_tells_each_network_and_makes_no_evaluation_of_the_logs_agai
     result = folder / "both" / "search.json"
     records = [record["policy"] for record in json.loads(result.read_text(encoding="utf-8"))["records"]]
     assert main(["mix", str(folder / "mix.toml"), "--directory", str(folder / "both")]) == 0
-    told = capsys.readouterr().out
-    assert "(12 crossbars allowed)" in told
+    shown = capsys.readouterr().out
+    assert "(12 crossbars allowed)" in shown
     for name, part in found.parts.items():
-        (line,) = (line for line in told.splitlines() if line.split()[:1] == [name])
+        (line,) = (line for line in shown.splitlines() if line.split()[:1] == [name])
         assert line.split()[1] == str(part.cost)
     again = json.loads(result.read_text(encoding="utf-8"))
     assert [record["policy"] for record in again["records"]] == records

@@ -162,9 +162,9 @@ def test_conditions_and_what_tiles_share_are_those_of_the_settings():
     given = Material(dataset, hash_dataset(dataset), hardware, PAPER, "none", False, 1)
     trainable = make_trainable(torch.rand(8, 1, 8, 8))
     settings = NoiseSettings(elapsed_s=1e4, temperature_k=350, reads=7, one_crossbar=True)
-    told = arrays(trainable, settings, given.accelerator).describe()
-    assert told["conditions"] == [1e4, 350, 7]
-    assert told["one_crossbar"] is True
+    described = arrays(trainable, settings, given.accelerator).describe()
+    assert described["conditions"] == [1e4, 350, 7]
+    assert described["one_crossbar"] is True
     assert arrays(trainable, NoiseSettings(), given.accelerator).describe()["one_crossbar"] is False
 
 
@@ -223,8 +223,8 @@ def test_a_run_trains_on_the_arrays_that_are_specified():
         assert bool(arrays(network, settings.noise, given.accelerator).layers) is (given is noisy)
         _, notes = train_with_progress(network, given, settings, 1, None, lambda *_: None)
         # No other notes, also where compiling was asked for: arrays are not compiled.
-        told = () if given is noisy else ("test reads all sums of this policy exactly: qat.noise changed nothing.",)
-        assert tuple(notes) == told
+        note = () if given is noisy else ("test reads all sums of this policy exactly: qat.noise changed nothing.",)
+        assert tuple(notes) == note
         weights.append(network.state_tensors()["1.weight"].clone())
     assert not torch.equal(weights[0], weights[1])
     assert torch.equal(weights[0], weights[2])

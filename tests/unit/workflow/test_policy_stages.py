@@ -70,10 +70,10 @@ def test_within_a_cost_budget_all_finalists_are_trained_and_the_most_accurate_is
 
 
 @pytest.mark.parametrize(
-    ("raised", "accuracy", "taken", "told"),
+    ("raised", "accuracy", "taken", "message"),
     [(6, 0.99, 6, "raised fc 4/2 to 4/7"), (0, 0.97, 1, "not kept"), (None, 0.0, 1, "no bit more")],
 )
-def test_a_last_budget_is_kept_where_the_policy_with_more_bits_is_better(tmp_path, raised, accuracy, taken, told):
+def test_a_last_budget_is_kept_where_the_policy_with_more_bits_is_better(tmp_path, raised, accuracy, taken, message):
     class Budget:
         share = 0.02
 
@@ -84,7 +84,7 @@ def test_a_last_budget_is_kept_where_the_policy_with_more_bits_is_better(tmp_pat
     figures, folder = _finish(tmp_path, {1: 0.97, 3: 0.9, 0: 0.9} | {raised: accuracy}, 1.0, Budget())
     assert (folder / QUANTIZED_FILE).read_text() == f"of {taken}"
     assert (figures["index"], figures["policy"]["layers"]["fc"]["act_bits"]) == (1, 1 + taken)
-    assert told in figures["notes"][-1]
+    assert message in figures["notes"][-1]
 
 
 def _finish(tmp_path, trained, allowed_drop, last_budget=None):

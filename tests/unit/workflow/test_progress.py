@@ -61,6 +61,6 @@ def test_a_terminal_shows_stage_percentage_and_finished_stages():
 
 def test_a_pipe_gets_lines_and_a_terminal_a_bar(monkeypatch):
     for is_terminal, kind in ((False, PlainProgress), (True, TerminalProgress)):
-        monkeypatch.setattr(sys.stdout, "isatty", lambda told=is_terminal: told)
+        monkeypatch.setattr(sys.stdout, "isatty", lambda shown=is_terminal: shown)
         with show_progress() as make_progress:
             assert isinstance(make_progress({"float": 1.0}), kind)

@@ -156,13 +156,13 @@ for number in range(20):
             os._exit(0)
         children.append(child)
     os.close(go)
-    told = b"".join(os.read(count, 1) for _ in children)
+    shown = b"".join(os.read(count, 1) for _ in children)
     os.close(leave)
     for child in children:
         os.waitpid(child, 0)
     for one in (start, count, tried, end):
         os.close(one)
-    print(bytes(sorted(told)).decode())
+    print(bytes(sorted(shown)).decode())
 """
 
 

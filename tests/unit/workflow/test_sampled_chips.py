@@ -46,13 +46,13 @@ def test_chips_answer_as_simulated_ones_of_the_same_seeds(splits, tmp_path, cali
     hardware = make_accelerator(32, 32, 2, array=NOISY, **options)
     files = compile_files(splits, tmp_path, hardware)
     calibration, test = splits
-    told = []
+    reports = []
     found = evaluate_programs(
         files,
         SampledChips(3, hardware, mho.Conditions()),
         test,
         calibration,
-        lambda share, what: told.append((share, what)),
+        lambda share, what: reports.append((share, what)),
     )
     pooled = found.pop("pooled")["found"]
     assert (pooled["count"], pooled["accuracy"]) == (330, pytest.approx(sum(found["found"]) / 3))
@@ -63,8 +63,8 @@ def test_chips_answer_as_simulated_ones_of_the_same_seeds(splits, tmp_path, cali
             (logits,) = mho.simulate(file, test.inputs(slice(None)), seed=seed, ranges=ranges).values()
             assert accuracy == pytest.approx((logits.argmax(axis=1) == test.labels).mean())
     assert len(set(found["reference"] + found["found"])) > 2, "chips differ"
-    assert [what for _, what in told] == [f"chip {k}, {file.name}" for file in files.values() for k in (1, 2, 3)]
-    assert [share for share, _ in told] == pytest.approx([k / 6 for k in range(6)])
+    assert [what for _, what in reports] == [f"chip {k}, {file.name}" for file in files.values() for k in (1, 2, 3)]
+    assert [share for share, _ in reports] == pytest.approx([k / 6 for k in range(6)])
 
 
 def test_ideal_chips_answer_as_exact_sums_do(splits, tmp_path):
@@ -131,7 +131,7 @@ def test_which_chips_are_simulated_follows_from_the_settings(tmp_path):
     assert read_chips(SimulationSettings(**there), None, own).hardware.name == "test (other.toml)"
     (tmp_path / "small.toml").write_text(to_toml(make_accelerator(16, 32, 2)))
     (tmp_path / "slow.toml").write_text(to_toml(make_accelerator(32, 32, 2, crossbar={"active_rows": 8})))
-    for settings, told in [
+    for settings, message in [
         ({"chips": 1, "accelerator": str(tmp_path / "small.toml")}, "rows is 16, but the run's is 32"),
         (
             {"chips": 1, "accelerator": str(tmp_path / "slow.toml")},
@@ -141,7 +141,7 @@ def test_which_chips_are_simulated_follows_from_the_settings(tmp_path):
         ({"chips": 1, "temperature_k": 350}, "simulation: temperature_k changes nothing on test"),
         ({"chips": 1, "reads": 3}, "simulation: reads changes nothing on test"),
     ]:
-        with pytest.raises(ConfigError, match=told):
+        with pytest.raises(ConfigError, match=message):
             read_chips(SimulationSettings(**settings), None, own)
 
 
@@ -166,10 +166,10 @@ def test_chips_of_a_run_that_trains_for_other_arrays_are_named(tmp_path):
 OF_CHIPS = [{"accelerator": "stt-mram"}, {"elapsed_s": 5}, {"temperature_k": 300}, {"reads": 1}, {"chip_images": 9}]
 
 
-@pytest.mark.parametrize("told", OF_CHIPS)
-def test_what_is_of_chips_needs_some(told):
+@pytest.mark.parametrize("settings", OF_CHIPS)
+def test_what_is_of_chips_needs_some(settings):
     with pytest.raises(ValueError, match="is of sampled chips, and there are none"):
-        SimulationSettings(chips=0, **told)
+        SimulationSettings(chips=0, **settings)
 
 
 def test_chips_are_sampled_by_default_wherever_they_may_err(tmp_path):

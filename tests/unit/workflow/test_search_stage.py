@@ -112,7 +112,7 @@ def test_settings_read_back_from_what_they_tell_and_tell_no_unused_keys():
         {"whole_front": True, "method": "exact"},
     ):
         one = settings(**given)
-        told = one.model_dump(mode="json")
-        assert settings(**told).model_dump() == one.model_dump()
-        assert ("cost_budget" in told) == ("cost_budget" in given) != ("allowed_drop" in told)
+        document = one.model_dump(mode="json")
+        assert settings(**document).model_dump() == one.model_dump()
+        assert ("cost_budget" in document) == ("cost_budget" in given) != ("allowed_drop" in document)
     assert "whole_front" not in settings().model_dump(mode="json")

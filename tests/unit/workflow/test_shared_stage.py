@@ -24,7 +24,7 @@ def test_candidates_of_a_run_start_from_one_training_and_are_calibrated_only(tmp
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         ("[evaluation.training]", "[evaluation.shared_training]\nsteps = 1\nlearning_rate = 1\n[evaluation.training]",
          "all at once"),
@@ -32,8 +32,8 @@ def test_candidates_of_a_run_start_from_one_training_and_are_calibrated_only(tmp
         ("[float_training]", "[float_training]\ndistillation = 0.5", "itself is the teacher"),
     ],
 )  # fmt: skip
-def test_settings_that_exclude_each_other_are_refused(tmp_path, old, new, told):
+def test_settings_that_exclude_each_other_are_refused(tmp_path, old, new, message):
     file = write_tiny_run(tmp_path)
     file.write_text(CONFIG.replace(old, new))
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         load_config(file)

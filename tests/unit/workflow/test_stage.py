@@ -33,7 +33,7 @@ class Counting:
         return f"{figures['lines']} lines"
 
 
-class Told(RunProgress):
+class Recorder(RunProgress):
     def __init__(self):
         self.lines = []
 
@@ -43,14 +43,14 @@ class Told(RunProgress):
 
 @pytest.fixture
 def get(tmp_path):
-    """Return a function that gets a stage and returns its figures, and what was told."""
-    told = Told()
+    """Return a function that gets a stage and returns its figures, and what was printed."""
+    shown = Recorder()
 
     def get_one(stage):
         with open_run_directory(tmp_path / "run") as directory:
-            return StageRunner(directory, told, {}).get(stage).figures["lines"]
+            return StageRunner(directory, shown, {}).get(stage).figures["lines"]
 
-    get_one.told = told.lines
+    get_one.shown = shown.lines
     return get_one
 
 
@@ -66,14 +66,14 @@ def test_what_an_interrupted_attempt_left_is_gone_on_with_but_for_half_written_f
         "lines",
         "stage.json",
     ]
-    assert get.told == []
+    assert get.shown == []
 
 
 def test_a_stage_whose_interrupted_attempt_left_a_damaged_file_starts_over_and_says_so(get):
     with pytest.raises(InputFileError):
         get(Counting(["elsewhere"]))
     assert get(Counting(["{folder}/checkpoint"])) == 1
-    assert get.told == ["An interrupted attempt left a damaged file: is damaged. The stage starts over."]
+    assert get.shown == ["An interrupted attempt left a damaged file: is damaged. The stage starts over."]
 
 
 def test_a_stage_that_fails_anew_fails(get):

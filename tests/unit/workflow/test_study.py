@@ -266,10 +266,10 @@ def test_calibration_inputs_may_be_given_in_python(tmp_path):
     np.savez(tmp_path / "c.npz", x=samples[0][::2])
     base = {"converters.adc_range": "calibrated-layer", "mitigation.recalibration": "channels"}
     content = tables(base=base, sweeps={"converters.adc_bits": [3, 5]}, calibration={"images": 9})
-    told = {"program": program, "samples": samples}
-    found = mho.study(content, **told, calibration=samples[0][::2], directory=tmp_path / "a")
+    material = {"program": program, "samples": samples}
+    found = mho.study(content, **material, calibration=samples[0][::2], directory=tmp_path / "a")
     content["calibration"]["file"] = str(tmp_path / "c.npz")
-    assert found.points == mho.study(content, **told, directory=tmp_path / "b").points
+    assert found.points == mho.study(content, **material, directory=tmp_path / "b").points
     for changes, given, message in [
         ({}, samples[0], "given here and in Python"),
         ({"calibration": {}}, np.zeros((0, 24)), "calibration: inputs"),
@@ -278,7 +278,7 @@ def test_calibration_inputs_may_be_given_in_python(tmp_path):
         ({"calibration": {}, "base": {}, "sweeps": {"array.read_noise": [0, 1]}}, samples[0], "no point calibrates"),
     ]:
         with pytest.raises(MhoError, match=message):
-            mho.study({**content, **changes}, **told, calibration=given, directory=tmp_path / "c")
+            mho.study({**content, **changes}, **material, calibration=given, directory=tmp_path / "c")
     digits = tables(data={"name": "digits"})
     with pytest.raises(MhoError, match="calibration samples of its own"):
         mho.study(digits, program=program, calibration=samples[0], directory=tmp_path / "c")

@@ -25,7 +25,7 @@ def test_what_was_appended_is_there_again(path):
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ("[]", "line 3: a damaged line"),
         ('{"key": "b", "correct": -1}', "line 3: a damaged line"),
@@ -33,8 +33,8 @@ def test_what_was_appended_is_there_again(path):
         ('{"key": "a", "correct": 3}', "line 3: a chip that has a line already"),
     ],
 )
-def test_damaged_and_doubled_lines_are_named(path, line, told):
+def test_damaged_and_doubled_lines_are_named(path, line, message):
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines[:2], line, ""]))
-    with pytest.raises(InputFileError, match=told):
+    with pytest.raises(InputFileError, match=message):
         StudyLog(path)

@@ -65,15 +65,15 @@ def test_recalibration_is_swept_like_anything_else():
 
 
 @pytest.mark.parametrize(
-    ("sweeps", "told"),
+    ("sweeps", "message"),
     [
         ({"mitigation.recalibration": ["none", "layers"]}, r"mitigation\.recalibration is 'layers'"),
         ({"mitigation.recalibration": [1, 2]}, r"mitigation\.recalibration is 1"),
         ({"mitigation.recalibrate": ["none"]}, "recalibration"),
     ],
 )
-def test_other_words_for_recalibration_are_refused(sweeps, told):
-    with pytest.raises(ConfigError, match=told):
+def test_other_words_for_recalibration_are_refused(sweeps, message):
+    with pytest.raises(ConfigError, match=message):
         plan(tables(sweeps=sweeps))
 
 
@@ -112,7 +112,7 @@ def test_a_study_survives_json():
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"sweeps": {"array.programing_error": [0]}}, "did you mean 'programming_error'?"),
         ({"sweeps": {"arrays.read_noise": [0]}}, "did you mean 'array'?"),
@@ -191,10 +191,10 @@ def test_a_study_survives_json():
         ),
     ],
 )
-def test_what_cannot_be_is_one_clear_error(changes, told):
+def test_what_cannot_be_is_one_clear_error(changes, message):
     with pytest.raises(ConfigError) as caught:
         plan(tables(**changes))
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert str(caught.value).startswith("s.toml: ")
 
 

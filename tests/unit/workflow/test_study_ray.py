@@ -74,10 +74,10 @@ def test_what_a_chip_cannot_do_is_reported(folder, ray, monkeypatch):
 @pytest.mark.parametrize("address", ["auto", "127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:99999"])
 def test_a_cluster_that_is_not_there_is_one_clear_error(folder, ray, capsys, address):
     assert main(["study", "small.toml", "--ray", address]) == 2
-    told = capsys.readouterr().err
-    assert told.startswith(f"error: {address}: there is no Ray cluster: ")
-    assert "Traceback" not in told
-    assert "more" not in told
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"error: {address}: there is no Ray cluster: ")
+    assert "Traceback" not in shown
+    assert "more" not in shown
 
 
 def test_without_ray_the_extra_is_named_before_anything_starts(folder, monkeypatch):
