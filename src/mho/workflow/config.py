@@ -129,7 +129,7 @@ class EvaluationSettings(FrozenModel):
     stop_hopeless: bool = False
     """End trainings of candidates halfway that are no better than guessing."""
     effort: Effort = "fast"
-    """How much work calibration puts into each candidate, as `mho quantize --effort` has it."""
+    """How much work calibration puts into each candidate: `mho quantize --effort`, without its smoothing."""
     accuracy_of: AccuracyOf = "auto"
     """Whose accuracy counts. "auto": that of exact integers where hardware computes these, else that on the chips of
     [simulation], for candidates of the search by the statistical model; "exact": that of exact integers, on any
@@ -174,8 +174,8 @@ class CalibrationSettings(FrozenModel):
     """How finished networks are calibrated."""
 
     effort: Effort = "fast"
-    """How much work calibration puts into uniform 8/8 and into the found policy, as `mho quantize --effort` has it; a
-    training starts from there."""
+    """How much work calibration puts into uniform 8/8 and into the found policy: `mho quantize --effort`, without its
+    smoothing; a training starts from there."""
 
 
 class SimulationSettings(FrozenModel):
