@@ -41,13 +41,13 @@ class BuildNetwork:
     title: str = "Read the network"
 
     def ingredients(self) -> Mapping[str, Any]:
-        """Name, content of the files that it names, and the shape of samples."""
+        """Name, content of the files that it names wherever they lie, and the shape of samples."""
         source = self.settings.name
         file = source if source.endswith(".onnx") else source.rpartition(":")[0] if ".py:" in source else None
         beside = _read_external_hashes(Path(source)) if source.endswith(".onnx") else {}
         return {
             **({"external_data": beside} if beside else {}),
-            "network": source,
+            "network": source if file is None else Path(source).name,
             "source": None if file is None else hash_file(file),
             "weights": None if self.settings.weights is None else hash_file(self.settings.weights),
             "shape": list(self.material.dataset.sample_shape),

@@ -71,6 +71,21 @@ def test_a_network_stage_comes_from_the_weights_beside_its_file_too(folder):
     assert stage.ingredients() != before
 
 
+def test_a_network_whose_file_was_moved_is_the_same_one(folder):
+    code = "import torch\n\n\ndef make():\n    return torch.nn.Linear(4, 3)\n"
+    for place in ("here", "there"):
+        (folder / place).mkdir()
+        (folder / place / "own.py").write_text(code)
+        (folder / place / NETWORK_FILE).write_bytes((folder / NETWORK_FILE).read_bytes())
+    for name in (NETWORK_FILE, "own.py:make"):
+        assert (
+            network_stage(folder / "here" / name).ingredients() == network_stage(folder / "there" / name).ingredients()
+        )
+    before = network_stage(folder / "here" / "own.py:make").ingredients()
+    (folder / "here" / "own.py").write_text(code.replace("Linear(4, 3)", "Linear(4, 3, bias=False)"))
+    assert network_stage(folder / "here" / "own.py:make").ingredients() != before
+
+
 def network_stage(path, normalization=(), *, is_set=False):
     samples = SimpleNamespace(images=np.zeros((1, 4), np.float32))
     dataset = SimpleNamespace(sample_shape=(4,), classes=3, task=CLASSIFICATION, target_shape=(), train=samples)
