@@ -1,5 +1,7 @@
 """A result of a run, made by hand."""
 
+from typing import Any
+
 import numpy as np
 
 from mho.report.result import RunResult
@@ -54,6 +56,37 @@ def evaluations(count: int = 40) -> list[dict]:
     return entries
 
 
+def make_search_and_checks() -> dict[str, Any]:
+    """The search, the trainings and the checks of that run."""
+    return {
+        "search": {
+            "method": "rl", "objective": "latency", "objective_words": "latency on one crossbar", "unit": "ps",
+ "fidelity": "20 steps of training", "budget": 40, "space": str(7 ** 12),
+            "allowed_drop": 1.0, "target_accuracy": 0.955, "best": 11, "finalists": [11],
+            "evaluations": evaluations(),
+        },
+        "trainings": [
+            {
+                "name": name, "label": label,
+                "points": [{"epoch": epoch, "loss": start / epoch} for epoch in range(1, 11)],
+            }
+            for name, label, start in (
+                ("float", "float32", 2.0), ("reference", "uniform 8/8", 0.4), ("found", "found policy", 0.6)
+            )
+        ],
+        "checks": [
+            {
+                "name": "executor = reference", "claim": "Every output equals the reference's.",
+                "images": 500, "differing": 0, "passed": True, "detail": "5 000 numbers compared",
+            },
+            {
+                "name": "ONNX Runtime", "claim": "The exported file gives the same predictions.", "images": 500,
+                "differing": 1, "passed": False, "detail": "image 17: 4 instead of 9",
+            },
+        ],
+    }  # fmt: skip
+
+
 def make_result() -> RunResult:
     """A result of a run on digits, of six layers and forty evaluations."""
     layers = [
@@ -80,31 +113,7 @@ def make_result() -> RunResult:
             candidate("found", "found policy", 489, 9_000.0, (4.4, 5.1)),
         ],
         "drop": 0.4, "layers": layers,
-        "search": {
-            "method": "rl", "objective": "latency", "objective_words": "latency on one crossbar", "unit": "ps",
- "fidelity": "20 steps of training", "budget": 40, "space": str(7 ** 12),
-            "allowed_drop": 1.0, "target_accuracy": 0.955, "best": 11, "finalists": [11],
-            "evaluations": evaluations(),
-        },
-        "trainings": [
-            {
-                "name": name, "label": label,
-                "points": [{"epoch": epoch, "loss": start / epoch} for epoch in range(1, 11)],
-            }
-            for name, label, start in (
-                ("float", "float32", 2.0), ("reference", "uniform 8/8", 0.4), ("found", "found policy", 0.6)
-            )
-        ],
-        "checks": [
-            {
-                "name": "executor = reference", "claim": "Every output equals the reference's.",
-                "images": 500, "differing": 0, "passed": True, "detail": "5 000 numbers compared",
-            },
-            {
-                "name": "ONNX Runtime", "claim": "The exported file gives the same predictions.", "images": 500,
-                "differing": 1, "passed": False, "detail": "image 17: 4 instead of 9",
-            },
-        ],
+        **make_search_and_checks(),
         "instructions": {"mvm": 34_567, "write_tile": 12},
         "mapping": "best",
         "mappings": [

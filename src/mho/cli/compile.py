@@ -106,6 +106,10 @@ def compile_model(
         metadata={"model": {"file": model.name, "sha256": hash_file(model)}},
     )
     mho.save(program, output)
+    _print_written(program, output, as_json=as_json)
+
+
+def _print_written(program: Program, output: Path, *, as_json: bool) -> None:
     size_bytes, figures = output.stat().st_size, _describe(program)
     instructions = summarize(program).instructions
     layers = len(program.layers)

@@ -81,11 +81,6 @@ def collect_result(outcome: Outcome, extras: Extras) -> RunResult:
     simulated, hardware = outcome.stages["simulation"].figures, outcome.material.accelerator
     chip_accuracies, unsampled = _chips(simulated.get("chips", {}), search.task), _unsampled(outcome)
     on_machine = describe_deployments(deployed, LABELS)
-    speed = describe_speed(
-        by_name["found"], by_name["reference"], network=network["source"], chip=hardware.name,
-        widths=describe_widths(search),
-    )  # fmt: skip
-    speed += describe_machine(on_machine[-1], hardware.chip.crossbars)
     result = RunResult(
         name=outcome.config.run.name,
         sentence="",
@@ -95,12 +90,7 @@ def collect_result(outcome: Outcome, extras: Extras) -> RunResult:
         data=_data(outcome),
         candidates=candidates,
         drop=outcome.material.dataset.task.metric.scale * _lost(by_name["reference"], by_name["found"]),
-        layers=tuple(
-            _layer(layer, before, after, hardware)
-            for layer, before, after in zip(
-                outcome.layers, deployed["reference"].layers, deployed["found"].layers, strict=True
-            )
-        ),
+        layers=_layers(outcome),
         map=None if extras.network_map is None else MapDocument.of(network["source"], extras.network_map),
         search=search,
         worths=extras.worths,
@@ -110,9 +100,7 @@ def collect_result(outcome: Outcome, extras: Extras) -> RunResult:
         instructions=outcome.stages["program"].figures[PROGRAM_FILE]["instructions"],
         mapping=outcome.material.mapping,
         mappings=extras.mappings,
-        zero_slices=tuple(
-            _zero_slices(name, found) for name, found in outcome.stages["simulation"].figures["zero_slices"].items()
-        ),
+        zero_slices=tuple(_zero_slices(name, found) for name, found in simulated["zero_slices"].items()),
         tested_on=simulated.get("tested_on", EXACT),
         chip_accuracies=chip_accuracies,
         target=_target(outcome),
@@ -136,6 +124,11 @@ def collect_result(outcome: Outcome, extras: Extras) -> RunResult:
         stages=_stages(outcome),
         files=_files(outcome),
     )
+    speed = describe_speed(
+        by_name["found"], by_name["reference"], network=network["source"], chip=hardware.name,
+        widths=describe_widths(search),
+    )  # fmt: skip
+    speed += describe_machine(on_machine[-1], hardware.chip.crossbars)
     accuracy = f"{describe_accuracy(result)}{describe_target(result)}"
     sentence = f"{describe_miss(result)}{speed} {accuracy}{describe_objective(search)}"
     return result.model_copy(update={"sentence": sentence})
@@ -256,6 +249,15 @@ def _mean_bits(layers: tuple[MvmLayer, ...], policy: Policy) -> tuple[float, flo
     return (
         sum(layer.outputs * layer.inputs * layer.repeat * policy[layer.name].weight_bits for layer in layers) / weights,
         sum(layer.macs * policy[layer.name].act_bits for layer in layers) / macs,
+    )
+
+
+def _layers(outcome: Outcome) -> tuple[LayerFigures, ...]:
+    hardware, deployed = outcome.material.accelerator, outcome.deployments
+    reference, found = deployed["reference"].layers, deployed["found"].layers
+    return tuple(
+        _layer(layer, before, after, hardware)
+        for layer, before, after in zip(outcome.layers, reference, found, strict=True)
     )
 
 
