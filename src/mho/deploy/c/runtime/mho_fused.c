@@ -151,13 +151,18 @@ static void take_inputs(const mho_reading *r, const mho_part *p, int64_t from, i
     }
 }
 
-/* Inputs that are those of the first codes, `taken`, again and again with other shifts. */
+/* Inputs that are those of the first codes, `taken`, which are bytes, again and again with other shifts: by products and
+   a shift by 8, as processors do not shift numbers of 16 bits by any distance. */
 static void repeat_inputs(const mho_part *p, const int16_t *taken, int16_t *out) {
+    const uint32_t count = p->repeat;
     uint32_t first, k;
-    for (first = 0; first < p->inputs; first += p->repeat) {
-        const int32_t shift = p->shifts[first], mask = p->masks[first];
-        for (k = 0; k < p->repeat; k++) {
-            out[first + k] = (int16_t)((taken[k] >> shift) & mask);
+    for (first = 0; first < p->inputs; first += count) {
+        int16_t *line = out + first;
+        const uint16_t factor = (uint16_t)(p->shifts[first] <= 8 ? 0x100U >> p->shifts[first] : 0U);
+        const uint16_t mask = (uint16_t)p->masks[first];
+        for (k = 0; k < count; k++) {
+            const uint16_t scaled = (uint16_t)((uint16_t)taken[k] * (uint32_t)factor);
+            line[k] = (int16_t)((scaled >> 8) & mask);
         }
     }
 }
