@@ -1,7 +1,10 @@
-"""What ADCs, DACs and wires make of a layer's results, measured on some inputs on one chip: gain, bias and spread.
+"""What ADCs, DACs and wires make of a layer's results, measured on some inputs on one chip.
 
 The layer runs on its tiles (`mho.quantization.tile_noise`) as it is, and with the same cells behind ideal converters
-and wires. A straight line is fitted to the difference over the results of each output; what is left counts as noise.
+and wires. Results are fitted as a straight line of what is expected of the cells, for each output, plus a share of what
+the cells of this chip deviate by: an ADC whose step is not much finer than that rounds a part of it away. What is left
+counts as noise; reads have theirs in the measurement, since it decides how much is rounded away, and what is kept of
+their variance is taken off again.
 """
 
 from __future__ import annotations
@@ -25,14 +28,19 @@ LEAST_WINDOWS, LEAST_SAMPLES = 512, 4
 
 @dataclass(frozen=True, eq=False)
 class ConverterErrors:
-    """Errors of results as results + gain results + bias + deviation n, n standard normal, by output.
+    """Results as (1 + gain) expected + kept deviated + bias + deviation n, by output.
+
+    What is expected is the product with the means of weights; deviated is what it has beyond that on a chip behind
+    ideal converters and wires; n is standard normal.
 
     Attributes:
         gain, bias, deviation: float32 [outputs of all groups]; bias and deviation in integers.
+        kept: 0..1, of all outputs; 1 where cells do not deviate.
         passed: float32 [outputs of all groups], share of what is converted that is not clipped; None: all of it.
     """
 
     gain: Tensor
+    kept: float
     bias: Tensor
     deviation: Tensor
     passed: Tensor | None
@@ -52,44 +60,54 @@ class ConverterMeter:
         renewal: RangeRenewal,
     ) -> None:
         """Prepare; arguments as for `TileNoise`."""
-        self._quiet = idealize(hardware, READ_NOISE)
+        self._hardware = hardware
         self._ideal = idealize(hardware, (*READ_NOISE, *ADC, *DAC, *WIRES))
         self._arrays, self._place = arrays, (first, conditions)
         self._one_crossbar, self._renewal = one_crossbar, renewal
         self._tiles: TileNoise | None = None
 
     def measure(
-        self, chip: int, streamed: Tensor, integers: Tensor, geometry: Geometry, offset: int
+        self,
+        chip: int,
+        streamed: Tensor,
+        integers: Tensor,
+        expected: Tensor,
+        geometry: Geometry,
+        offset: int,
+        read_variance: Tensor | None,
     ) -> ConverterErrors:
         """Return the errors on a chip, with ranges of calibrated ADCs that are found for the same inputs.
 
         Args:
             chip: its seed.
-            streamed, integers, geometry, offset: as for `mho.quantization.layer_noise.LayerNoise.residual`; some of the
-                samples are taken.
+            streamed, integers, geometry, offset: as for `mho.quantization.layer_noise.LayerNoise.residual`; of samples,
+                as many as `count_samples` says.
+            expected: what cells stand for in the mean, of the shape of `integers`.
+            read_variance: of results, as it would be behind ideal converters; None: reads have no noise.
         """
         arrays = self._arrays
         if self._tiles is None:
             first, conditions = self._place
             self._tiles = TileNoise(
-                self._quiet, arrays, first, conditions, one_crossbar=self._one_crossbar, renewal=self._renewal
+                self._hardware, arrays, first, conditions, one_crossbar=self._one_crossbar, renewal=self._renewal
             )
-        count = count_samples(arrays)
-        some = streamed[:count]
-        stored = integers[:count] if arrays.is_stored else integers
         tiles = self._tiles
         tiles.set_chip(chip)
         tiles.clear_ranges()
         with tiles.keeping_cells():
-            real = tiles.residual(some, stored, geometry, offset)
+            real = tiles.residual(streamed, integers, geometry, offset)
             passed = tiles.passed()
-            exact = tiles.on(self._ideal).residual(some, stored, geometry, offset)
-        results = _by_output(exact + multiply(some, stored, None, geometry), geometry)
-        errors = _by_output(real - exact, geometry)
-        gain, bias, deviation = _fit(results, errors)
+            ideal = tiles.on(self._ideal).residual(streamed, integers, geometry, offset)
+        results = multiply(streamed, expected, None, geometry)
+        beyond = multiply(streamed, integers, None, geometry) - results
+        fitted = (_by_output(one, geometry) for one in (results, ideal + beyond, real + beyond))
+        gain, kept, bias, variance = _fit(*fitted)
+        if read_variance is not None:
+            variance -= kept**2 * _by_output(read_variance.expand_as(results), geometry).mean(dim=1)
+        deviation = variance.clamp(min=0).sqrt()
         shares = None if passed is None else _by_output(passed, geometry).mean(dim=1).float()
         is_whole = shares is None or bool((shares == 1).all())
-        return ConverterErrors(gain.float(), bias.float(), deviation.float(), None if is_whole else shares)
+        return ConverterErrors(gain.float(), kept, bias.float(), deviation.float(), None if is_whole else shares)
 
 
 def count_samples(arrays: LayerArrays) -> int:
@@ -106,12 +124,23 @@ def _by_output(values: Tensor, geometry: Geometry) -> Tensor:
     return values.to(torch.float64).movedim(axis, 0).flatten(1)
 
 
-def _fit(results: Tensor, errors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return gain, bias and standard deviation [outputs] of errors over results, both [outputs, n]."""
+def _fit(results: Tensor, deviated: Tensor, errors: Tensor) -> tuple[Tensor, float, Tensor, Tensor]:
+    """Return gain [outputs], share that is kept of what is deviated, bias and variance [outputs] of errors.
+
+    All are [outputs, n]; errors are gain results + kept deviated + bias + noise.
+    """
+    gain_of_deviated, own = _regress(results, deviated)
+    gain_of_errors, rest = _regress(results, errors)
+    squares = float(own.square().sum())
+    kept = min(max(float((own * rest).sum()) / squares, 0.0), 1.0) if squares > 0 else 1.0
+    gain = gain_of_errors - kept * gain_of_deviated
+    bias = (errors - gain[:, None] * results - kept * deviated).mean(dim=1)
+    return gain, kept, bias, (rest - kept * own).square().mean(dim=1)
+
+
+def _regress(results: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return slopes [outputs] of values over results, and what is left of the values, both [outputs, n]."""
     centred = results - results.mean(dim=1, keepdim=True)
     squares = centred.square().sum(dim=1)
-    gain = (centred * errors).sum(dim=1) / squares.clamp(min=1e-12)
-    gain = torch.where(squares > 0, gain, 0.0)
-    rest = errors - gain[:, None] * results
-    bias = rest.mean(dim=1)
-    return gain, bias, (rest - bias[:, None]).square().mean(dim=1).sqrt()
+    slope = torch.where(squares > 0, (centred * values).sum(dim=1) / squares.clamp(min=1e-12), 0.0)
+    return slope, values - values.mean(dim=1, keepdim=True) - slope[:, None] * centred

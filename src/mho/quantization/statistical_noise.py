@@ -4,8 +4,9 @@
   for (`mho.quantization.weight_moments`), independently of all others. Columns of ones have errors that all outputs of
   a group share.
 - Read noise is drawn for whole sums from its closed form.
-- ADCs, DACs that are not linear, and wires: a gain, a bias and a spread of each output, measured on some samples of a
-  batch on the chip of that step (`mho.quantization.converter_errors`), and measured anew when ranges of ADCs are due.
+- ADCs, DACs that are not linear, and wires: a gain, a bias and a spread of each output, and how much of what cells
+  deviate by is kept, measured on some samples of a batch on the chip of that step
+  (`mho.quantization.converter_errors`), and measured anew when ranges of ADCs are due.
 - Cells of other positions and groups that share columns with a weight add a constant and noise to each output.
 
 What it leaves out `mho.quantization.tile_noise` has: that cells are the same where layers share a crossbar, that the
@@ -25,58 +26,17 @@ from mho.array.conductances import Conditions
 from mho.array.nonidealities import STUCK_CELLS, idealize
 from mho.array.seeds import CrossbarSeed, Purpose
 from mho.hardware.spec import Accelerator
-from mho.mapping.layer_arrays import ArrayPart, LayerArrays
-from mho.quantization.converter_errors import ConverterErrors, ConverterMeter
+from mho.mapping.layer_arrays import LayerArrays
+from mho.quantization.converter_errors import ConverterErrors, ConverterMeter, count_samples
 from mho.quantization.layer_noise import LayerNoise
 from mho.quantization.mvm_products import Geometry, multiply, product_shape
 from mho.quantization.normal_numbers import DrawnNumbers, Numbers, VirtualChips
 from mho.quantization.range_renewal import RangeRenewal
-from mho.quantization.weight_moments import WeightMoments, find_moments
+from mho.quantization.weight_moments import find_moments
+from mho.quantization.weight_table import WeightTable
 
 _MANY_INPUTS = 64
 """Results of so many inputs have the mean variance of their weights' reads: it differs by some per cent."""
-
-
-class _Table:
-    """The moments of a part's weights as tensors on the device of what they are looked up for."""
-
-    def __init__(self, part: ArrayPart, moments: WeightMoments) -> None:
-        self.part, self.moments = part, moments
-        self._tensors: dict[torch.device, tuple[Tensor, Tensor, Tensor]] = {}
-        weight = moments.weight
-        self.is_read = bool(weight.read.any())
-
-    def look_up(self, stored: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return mean, standard deviation and read variance of stored integers, each of their shape."""
-        device, moments = stored.device, self.moments
-        if device not in self._tensors:
-            parts = moments.weight.mean, np.sqrt(moments.weight.variance), moments.weight.read
-            mean, deviation, read = (torch.tensor(one, dtype=torch.float32, device=device) for one in parts)
-            self._tensors[device] = mean, deviation, read
-        mean, deviation, read = self._tensors[device]
-        index = self._index(stored)
-        return mean[index], deviation[index], read[index] if self.is_read else None
-
-    def draw_stuck(self, stored: Tensor, rows: int, rates: tuple[float, float], numbers: Numbers) -> Tensor:
-        """Return what stuck cells change of stored integers, [rows, ...]; the integers may be the same in all rows.
-
-        There are few: their number is drawn for all weights together, and each lies anywhere.
-        """
-        changes, moments = stored.new_zeros(rows, *stored.shape[1:]).view(-1), self.moments
-        assert moments.stuck is not None, "weights have stuck cells apart"
-        index = self._index(stored).reshape(-1)
-        for rate, table in zip(rates, moments.stuck, strict=True):
-            of_cells = torch.tensor(table, dtype=torch.float32, device=stored.device)
-            cells = of_cells.shape[1]
-            places = numbers.draw_places(rate, rows, len(changes) // rows * cells)
-            weight, cell = places // cells, places % cells
-            changes.index_add_(0, weight, of_cells[index[weight % len(index)], cell])
-        return changes.view(rows, *stored.shape[1:])
-
-    def _index(self, stored: Tensor) -> Tensor:
-        """Return the places of stored integers in tables."""
-        last = len(self.moments.weight.mean) - 1
-        return (stored - self.moments.lowest).div_(self.moments.step).to(torch.int32).clamp_(0, last)
 
 
 class StatisticalNoise(LayerNoise):
@@ -112,7 +72,7 @@ class StatisticalNoise(LayerNoise):
         for part in arrays.parts:
             cells = part.cells_of_weight()
             moments = find_moments(cells, statistics, arrays.input_bits, dac_bits, good=good, stuck_counts=counts)
-            self._tables.append(_Table(part, moments))
+            self._tables.append(WeightTable(part, moments))
         self._reads = any(table.is_read for table in self._tables)
         squares = self._tables[0].moments.squares
         self._drives_whole_codes = bool((squares == np.square(np.arange(len(squares)))).all())
@@ -156,9 +116,24 @@ class StatisticalNoise(LayerNoise):
 
     def observe(self, streamed: Tensor, integers: Tensor, geometry: Geometry, offset: int) -> None:
         """Measure the errors of converters where that is due."""
-        if self._meter is not None and self._left < 1:
-            self._errors = self._meter.measure(self._chip, streamed, integers, geometry, offset)
-            self._left = self._renewal.steps
+        if self._meter is None or self._left >= 1:
+            return
+        count = count_samples(self._arrays)
+        streamed = streamed[:count]
+        if self._arrays.is_stored:
+            integers = integers[:count]
+        self._stored_shape, whole = integers.shape, self._to_matrices(integers)
+        expected = self._to_operand(self._correct(self._find_means(whole)[0], whole), integers)
+        of_reads = None
+        if self._reads:
+            squares, unpadded = self._pad(self._squares(streamed + offset), geometry, offset)
+            of_reads = self._read_variance(squares, integers, unpadded)
+            if self._arrays.has_corrections:
+                offsets = self._lay_out(self._by_group(self._arrays.offsets, squares), geometry)
+                common = self._for_outputs(self._common_variance(squares, integers, unpadded), geometry)
+                of_reads = of_reads + common * offsets.square()
+        self._errors = self._meter.measure(self._chip, streamed, integers, expected, geometry, offset, of_reads)
+        self._left = self._renewal.steps
 
     def passed(self) -> Tensor | None:
         """Return which share of the results of each output is not clipped, of the last measurement."""
@@ -173,23 +148,36 @@ class StatisticalNoise(LayerNoise):
         """
         arrays, numbers = self._arrays, self._numbers(Purpose.WRITES, integers.device)
         self._stored_shape, whole = integers.shape, self._to_matrices(integers)
-        stored = whole + self._by_group(arrays.zeros, whole)[..., None]
-        mean, deviation, self._variance = self._look_up(stored)
+        mean, deviation, stored = self._find_means(whole)
         rows = len(whole) if self._rows is None or arrays.is_stored else self._rows.chips
-        offsets = self._by_group(arrays.offsets, whole)[..., None]
-        if arrays.offsets.any() and not arrays.has_corrections:
-            mean = mean - offsets
         found = torch.addcmul(mean, deviation, numbers.draw((rows, *whole.shape[1:])))
         if self._stuck is not None:
             for table in self._tables:
                 block = slice(None), table.part.groups, table.part.outputs, table.part.inputs
                 found[block] += table.draw_stuck(stored[block].contiguous(), rows, self._stuck.rates, numbers)
         if arrays.has_corrections:
+            offsets = self._by_group(arrays.offsets, whole)[..., None]
             found -= offsets * self._draw_ones(whole, rows, numbers)[:, :, None]
         self._written = found, whole
         if self._errors is not None:
-            found = found * (1 + self._by_group(self._errors.gain, whole))[..., None]
+            gain, kept = self._by_group(self._errors.gain, whole)[..., None], self._errors.kept
+            found = kept * found + (1 + gain - kept) * self._correct(mean, whole)
         return self._to_operand(found, integers)
+
+    def _find_means(self, whole: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return mean and deviation of what weights stand for, without columns of ones, and stored integers."""
+        arrays = self._arrays
+        stored = whole + self._by_group(arrays.zeros, whole)[..., None]
+        mean, deviation, self._variance = self._look_up(stored)
+        if arrays.offsets.any() and not arrays.has_corrections:
+            mean = mean - self._by_group(arrays.offsets, whole)[..., None]
+        return mean, deviation, stored
+
+    def _correct(self, mean: Tensor, whole: Tensor) -> Tensor:
+        """Return means of weights less those of columns of ones."""
+        if not self._arrays.has_corrections:
+            return mean
+        return mean - self._by_group(self._arrays.offsets, whole)[..., None] * self._ones(whole, "mean")[:, :, None]
 
     def residual(self, streamed: Tensor, integers: Tensor, geometry: Geometry, offset: int) -> Tensor | None:
         """Return what converters, read noise and cells of other positions add, and errors of the offset of codes."""
@@ -198,18 +186,19 @@ class StatisticalNoise(LayerNoise):
         codes = streamed + offset if offset else streamed
         squares = self._squares(codes) if self._reads else None
         constant, variance = self._find_constants(codes, squares, offset)
+        kept = 1.0 if self._errors is None else self._errors.kept
         if self._errors is not None:
-            constant = constant + self._by_group(self._errors.bias, constant)
-            variance = variance + self._by_group(self._errors.deviation.square(), variance)
+            constant = kept * constant + self._by_group(self._errors.bias, constant)
+            variance = kept**2 * variance + self._by_group(self._errors.deviation.square(), variance)
         varies = self._reads or self._has_idle or self._errors is not None
         total = self._lay_out(constant, geometry)
         if varies:
             of_results = self._lay_out(variance, geometry)
             if squares is not None:
                 squares, unpadded = self._pad(squares, geometry, offset)
-                of_results = self._read_variance(squares, integers, unpadded).add(of_results)
+                of_results = self._read_variance(squares, integers, unpadded).mul_(kept**2).add(of_results)
                 if self._arrays.has_corrections:
-                    total = total - self._draw_common(squares, integers, unpadded, numbers)
+                    total = total - kept * self._draw_common(squares, integers, unpadded, numbers)
             noise = _draw_results(numbers, product_shape(streamed, integers, geometry))
             total = torch.mul(noise, of_results.clamp(min=0).sqrt_()).add_(total)
         return total if varies or offset else None
@@ -257,8 +246,7 @@ class StatisticalNoise(LayerNoise):
         numbers = self._numbers(Purpose.WRITES, codes.device)
         constant = found.new_zeros(found.shape[:3])
         if offset:
-            gain = 0.0 if self._errors is None else self._by_group(self._errors.gain, found)
-            constant = (found.sum(dim=3) - whole.sum(dim=3)) * offset * (1 + gain)
+            constant = (found.sum(dim=3) - whole.sum(dim=3)) * offset
         variance = torch.zeros_like(constant[:1])
         if not self._has_idle:
             return constant, variance
@@ -295,15 +283,19 @@ class StatisticalNoise(LayerNoise):
 
     def _draw_common(self, squares: Tensor, integers: Tensor, geometry: Geometry, numbers: Numbers) -> Tensor:
         """Return the noise of columns of ones in each result: common to the outputs of a group."""
+        variance = self._common_variance(squares, integers, geometry)
+        common = self._for_outputs(numbers.draw(variance.shape) * variance.sqrt_(), geometry)
+        return common * self._lay_out(self._by_group(self._arrays.offsets, squares), geometry)
+
+    def _common_variance(self, squares: Tensor, integers: Tensor, geometry: Geometry) -> Tensor:
+        """Return the variance of reads of columns of ones, of each result of a group."""
         assert self._variance is not None, "weights come first"
         of_ones = self._ones(self._variance, "read")
         if self._arrays.is_stored:
             of_ones = of_ones[..., None].reshape(*integers.shape[:-1], 1)
         else:
             of_ones = of_ones.reshape(-1, *integers.shape[1:])
-        variance = multiply(squares, of_ones, None, geometry).clamp_(min=0)
-        common = self._for_outputs(numbers.draw(variance.shape) * variance.sqrt_(), geometry)
-        return common * self._lay_out(self._by_group(self._arrays.offsets, self._variance), geometry)
+        return multiply(squares, of_ones, None, geometry).clamp_(min=0)
 
     def _sum_up(self, squares: Tensor, integers: Tensor, geometry: Geometry) -> Tensor:
         """Return the sums of the inputs of each result; those of outputs and of columns are alike."""
