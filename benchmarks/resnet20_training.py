@@ -1,13 +1,16 @@
 """What trainings of ResNet-20 on CIFAR-10 win back: one policy by a recipe, or all policies at once.
 
-    python benchmarks/resnet20_training.py recipe --data CIFAR10 --weights WEIGHTS --bits 4/4 --effort good \\
-        --steps 359 --rate 0.01 --distillation 1 --fixed-norms 1
+    python benchmarks/resnet20_training.py recipe --data CIFAR10 --weights WEIGHTS --bits 8/8 POLICY.json \\
+        --effort best --steps 400 --batch-size 64 --optimizer adamw --rate 0.0002 --weight-decay 0 \\
+        --distillation 1 --fixed-norms 1 --seeds 1 2 3
     python benchmarks/resnet20_training.py shared --data CIFAR10 --weights WEIGHTS --steps 200 --batch-size 64 \\
         --rate 0.005 --distillation 0.5
 
-`recipe`: uniform widths, first and last layer 8/8, calibrated by an effort and trained from there (--steps 0: not at
-all). Accuracy on all test images, what is lost to the float network with its 95 % interval, paired over images, mean
-cross entropy, and the mean Kullback-Leibler divergence from the float network's answers.
+`recipe`: uniform widths with the first and the last layer at 8/8, or a policy file, such as that of a run. For each
+seed it is calibrated by an effort, measured, trained from there (--steps 0: not at all) and measured again: accuracy on
+all test images, what is lost to the float network with its 95 % interval, paired over images, mean cross entropy, and
+the mean Kullback-Leibler divergence from the float network's answers. With several seeds the losses of their mean
+follow. Times on 64 x 64 crossbars stand before each policy, with the speedup over uniform 8/8 in the paper's mapping.
 
 `shared`: one training for all policies (`mho.quantization.shared_widths`). For policies of the recorded log of short
 trainings (`benchmarks/data`) whose accuracy there is above 86 %: the loss of each by calibration alone, from the float
@@ -23,6 +26,7 @@ import gzip
 import json
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -45,9 +49,10 @@ from mho.quantization.qat import TrainableNetwork
 from mho.quantization.reconstruction import reconstruct
 from mho.quantization.shared_widths import SharedWidths, train_shared
 from mho.quantization.training import evaluate, train
-from mho.quantization.training_options import TrainingOptions
+from mho.quantization.training_options import OPTIMIZERS, TrainingOptions
 from mho.seeds import derive_seed
 
+ACCELERATOR = Path(__file__).parents[1] / "examples" / "crossbar-64x64.toml"
 SHAPE, LOG = (3, 32, 32), Path(__file__).parent / "data" / "search_resnet20.jsonl.gz"
 POLICIES, JUDGED, LEAST_ACCURACY, CALIBRATED_ON = 40, 500, 0.86, 512
 EVERY = tuple(BitWidths(weight, act) for weight in range(2, 9) for act in range(2, 9))
@@ -58,14 +63,16 @@ def main() -> None:
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--bits", type=BitWidths.parse, default=BitWidths(4, 4))
+    parser.add_argument("--bits", nargs="+", default=["4/4"], help="weight/activation, or policy files (4/4)")
     parser.add_argument("--effort", default="fast", choices=("fast", "good", "best"))
     parser.add_argument("--steps", type=int, default=359)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--rate", type=float, default=0.005)
+    parser.add_argument("--optimizer", default="sgd", choices=OPTIMIZERS)
+    parser.add_argument("--weight-decay", type=float, default=5e-4)
     parser.add_argument("--distillation", type=float, default=0.0)
     parser.add_argument("--fixed-norms", type=float, default=0.0)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1])
     options = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()
@@ -82,7 +89,8 @@ def main() -> None:
 def training(options: argparse.Namespace) -> TrainingOptions:
     return TrainingOptions(
         steps=options.steps, batch_size=options.batch_size, learning_rate=options.rate, augmentation="flip-crop",
-        distillation=options.distillation, fixed_norm_share=options.fixed_norms,
+        distillation=options.distillation, fixed_norm_share=options.fixed_norms, optimizer=options.optimizer,
+        weight_decay=options.weight_decay,
     )  # fmt: skip
 
 
@@ -94,27 +102,68 @@ def samples_of(data: Dataset) -> Tensor:
 
 
 def run_recipe(network: Network, data: Dataset, options: argparse.Namespace) -> None:
-    module, generator = TrainableNetwork(network), torch.Generator().manual_seed(options.seed)
-    labels, wanted = torch.from_numpy(np.array(data.test.labels)), answers(module, data.test)
-    calibrate(module, samples_of(data))
-    ends = dict.fromkeys((network.layer_names[0], network.layer_names[-1]), UNIFORM_REFERENCE)
-    module.set_policy(Policy({name: ends.get(name, options.bits) for name in network.layer_names}))
+    module, labels = TrainableNetwork(network), torch.from_numpy(np.array(data.test.labels))
+    wanted, samples = answers(module, data.test), samples_of(data)
+    right = (wanted.argmax(1) == labels).double()
+    print(f"float: {100 * float(right.mean()):.2f} % of {len(labels):,} test images")
+    start = {name: tensor.detach().clone() for name, tensor in module.state_tensors().items()}
+    for bits in options.bits:
+        policy = read_policy(network, bits)
+        slow = Policy.uniform(network.layer_names, UNIFORM_REFERENCE)
+        slow_ps = mho.cost(network, ACCELERATOR, slow, mapping="paper").latency_ps
+        fast_ps = mho.cost(network, ACCELERATOR, policy).latency_ps
+        print(f"{bits}: {fast_ps / 1e9:.1f} ms, {slow_ps / fast_ps:.2f}x over 8/8 as the paper maps it")
+        answered: dict[str, list[Tensor]] = {}
+        for seed in options.seeds:
+            module.load_state_tensors(start)
+            module.set_policy(None)
+            for title, found in quantize(module, policy, data, samples, options, seed):
+                answered.setdefault(title, []).append(found)
+                tell(f"{bits} {title}, seed {seed}", [found], wanted, labels)
+        if len(options.seeds) > 1:
+            for title, several in answered.items():
+                tell(f"{bits} {title}, mean of {len(several)} seeds", several, wanted, labels)
+
+
+def quantize(
+    module: TrainableNetwork, policy: Policy, data: Dataset, samples: Tensor, options: argparse.Namespace, seed: int
+) -> Iterator[tuple[str, Tensor]]:
+    """Yield how far the network is, and its answers to the test images [N, 10]."""
+    calibrate(module, samples)
+    module.set_policy(policy)
     if options.effort != "fast":
-        reconstruct(module, samples_of(data), options.effort, seed=options.seed)
-    start = time.process_time()
-    if options.steps:
-        source = network if options.distillation else None
-        train(module, data.train, training(options), generator, teacher=source)
-    seconds, found = time.process_time() - start, answers(module, data.test)
-    right, before = ((one.argmax(1) == labels).double() for one in (found, wanted))
-    lost = 100 * (before - right)
+        reconstruct(module, samples, options.effort, seed=seed)
+    yield options.effort, answers(module, data.test)
+    if not options.steps:
+        return
+    start, source = time.monotonic(), module.network if options.distillation else None
+    train(module, data.train, training(options), torch.Generator().manual_seed(seed), teacher=source)
+    print(f"{time.monotonic() - start:.0f} s of training")
+    yield "trained", answers(module, data.test)
+
+
+def read_policy(network: Network, bits: str) -> Policy:
+    if Path(bits).suffix == ".json":
+        return Policy.load(bits)
+    ends = dict.fromkeys((network.layer_names[0], network.layer_names[-1]), UNIFORM_REFERENCE)
+    return Policy({name: ends.get(name, BitWidths.parse(bits)) for name in network.layer_names})
+
+
+def tell(title: str, several: list[Tensor], wanted: Tensor, labels: Tensor) -> None:
+    """Print what networks of some seeds lose to float; with several it is the mean over them of each image."""
+    right = torch.stack([one.argmax(1) == labels for one in several]).double().mean(0)
+    lost = 100 * ((wanted.argmax(1) == labels).double() - right)
     band = 1.96 * float(lost.std()) / len(labels) ** 0.5
-    student, teacher = (functional.log_softmax(one, 1) for one in (found, wanted))
-    divergence = functional.kl_div(student, teacher, log_target=True, reduction="batchmean")
+    teacher = functional.log_softmax(wanted, 1)
+    divergences = [
+        float(functional.kl_div(functional.log_softmax(one, 1), teacher, log_target=True, reduction="batchmean"))
+        for one in several
+    ]
+    entropy = np.mean([float(functional.cross_entropy(one, labels)) for one in several])
     print(
-        f"{options.bits}: {100 * float(right.mean()):.2f} %, lost {float(lost.mean()):.2f} +- {band:.2f} points, "
-        f"loss {float(functional.cross_entropy(found, labels)):.4f}, divergence {float(divergence):.4f}, "
-        f"{seconds:.0f} s of training"
+        f"{title}: {100 * float(right.mean()):.2f} %, lost {float(lost.mean()):.2f} +- {band:.2f} points, "
+        f"loss {entropy:.4f}, divergence {np.mean(divergences):.4f}",
+        flush=True,
     )
 
 
@@ -153,7 +202,7 @@ def run_shared(network: Network, data: Dataset, options: argparse.Namespace) -> 
     held = {network.layer_names[0], network.layer_names[-1]}
     widths = SharedWidths({name: (UNIFORM_REFERENCE,) if name in held else EVERY for name in network.layer_names})
     teacher = network if options.distillation else None
-    generator = torch.Generator().manual_seed(options.seed)
+    generator = torch.Generator().manual_seed(options.seeds[0])
     train_shared(module, table, widths, data.train, training(options), generator, teacher=teacher)
     print(f"one training: {time.process_time() - start:.0f} s")
     calibrate(module, samples_of(data))
