@@ -12,7 +12,7 @@ ROOT = SOURCE.parents[1]
 TEXTS = sorted([
     *(path for suffix in ("py", "j2", "toml", "c", "h") for path in SOURCE.rglob(f"*.{suffix}")),
     *(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md",
-    *(ROOT / "examples").rglob("*.*[ly]"), *(ROOT / "benchmarks").glob("*.py"), *(ROOT / "tools").glob("*"),
+    *(ROOT / "examples").rglob("*.*[ly]"), *(ROOT / "benchmarks").glob("*.py"), *(ROOT / "tools").glob("*.*"),
     *(ROOT / "benchmarks" / "records").glob("*.json"),
     *(path for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__)),
 ])  # fmt: skip
