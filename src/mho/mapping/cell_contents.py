@@ -40,6 +40,9 @@ Integers = NDArray[np.int64]
 _BLOCK_CELLS = 1 << 18
 """Cells that are worked out at a time: what fits a processor's cache."""
 
+_BITS_OF_INT32 = 30
+"""Stored integers of fewer bits, shifted as their rows are, leave room for a sign and an offset."""
+
 
 @dataclass(frozen=True, eq=False)
 class Rows:
@@ -268,11 +271,11 @@ def _encode(contents: PartContents, groups: NDArray[np.integer]) -> NDArray[np.u
 
 def _fill(
     contents: PartContents, groups: NDArray[np.integer], inputs: Integers, rows: Integers, cols: Integers
-) -> Integers:
+) -> NDArray[np.integer]:
     """Return the digits of cells, [groups, rows, cols], in rows that hold `inputs`."""
     block = _digits_of(contents, groups, inputs, rows, cols)
-    block >>= contents.cols.digit[cols]
-    block &= np.int64((1 << contents.accelerator.crossbar.cell_bits) - 1)
+    block >>= contents.cols.digit[cols].astype(block.dtype)
+    block &= block.dtype.type((1 << contents.accelerator.crossbar.cell_bits) - 1)
     return block
 
 
@@ -302,21 +305,26 @@ def _index(rows: Integers, cols: Integers) -> tuple[Lines, Lines]:
 
 def _digits_of(
     contents: PartContents, groups: NDArray[np.integer], inputs: Integers, rows: Integers, cols: Integers
-) -> Integers:
+) -> NDArray[np.integer]:
     """Return the stored integers, shifted as their rows are, [groups, rows, cols], of which columns hold digits."""
     layout, values, encoding = contents.cols, contents.mapping.values, contents.mapping.encoding
     output = layout.output[cols]
     is_correction = output == CORRECTION
-    block = groups[:, np.where(is_correction, 0, output)[None, :], inputs[:, None]].astype(np.int64)
+    shifts = contents.rows.shift[rows]
+    width = count_stored_bits(values, encoding) + int(shifts.max(initial=0))
+    taken = groups[:, np.where(is_correction, 0, output)[None, :], inputs[:, None]]
+    block: NDArray[np.integer] = taken.astype(np.int32 if width < _BITS_OF_INT32 else np.int64)
     if encoding is Encoding.TWOS_COMPLEMENT:
         bits = count_stored_bits(values, encoding)
         block = np.where(layout.is_sign_bit[cols], (block >> bits) & 1, block & ((1 << bits) - 1))
     elif encoding in (Encoding.OFFSET, Encoding.OFFSET_DIGITAL):
         block = (block + contents.weight_offset) >> first_shift(values, encoding)
     else:
-        block = np.maximum(block * contents.rows.sign[rows][:, None] * np.sign(layout.weight[cols]), 0)
+        signs = contents.rows.sign[rows][:, None] * np.sign(layout.weight[cols])
+        block = np.maximum(block * signs.astype(block.dtype), 0)
     block[..., is_correction] = 1
-    return block << contents.rows.shift[rows][:, None]
+    block <<= shifts.astype(block.dtype)[:, None]
+    return block
 
 
 def _group_by(pairs: Integers) -> dict[tuple[int, int], Integers]:

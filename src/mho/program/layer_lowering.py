@@ -104,7 +104,8 @@ def _lower_body(
         stored, stored_sums = _lower_stored_operand(context, geometry, network, body)
     else:
         shape = (geometry.groups, geometry.outputs_per_group, geometry.inputs_per_group)
-        weights = network.constants[node.inputs[1]].reshape(shape).astype(np.int32, copy=False)
+        weights = network.constants[node.inputs[1]].reshape(shape)
+        weights = weights if weights.dtype.kind in "iu" else weights.astype(np.int32)
     buffers = Buffers(codes, stored, sums)
     if crossbars is not None:
         body += _lower_windows(context, accelerator, weights, buffers, crossbars)

@@ -181,6 +181,9 @@ def _recover(region: LayerRegion, tile_sets: tuple[TileSet, ...]) -> Matrix:
     factors = region.program.constants[dequantize.sum_factors].astype(np.float64)
     largest = _magnitude(matrix) + _magnitude(factors) * _magnitude(sums)
     region.require(largest < FLOAT64_LIMIT, "weights pass 53 bits")
+    if largest < FLOAT32_LIMIT and bool((factors == np.rint(factors)).all()):  # whole numbers: exact in float32 too
+        narrow, few = factors.astype(np.float32), sums.astype(np.float32)
+        return _checked(region, matrix[:, :channels] + narrow[:, :, None] * few[:, None, :])
     return _checked(region, matrix[:, :channels] + factors[:, :, None] * sums[:, None, :])
 
 

@@ -60,7 +60,7 @@ def assemble(region: LayerRegion, tile_sets: tuple[TileSet, ...], read: Reader) 
         ProgramError: positions meet different matrices.
     """
     channels, inputs = region.layout.shape[3], region.geometry.inputs_per_group
-    matrix = np.zeros((region.groups, channels, inputs), np.float32)
+    matrix: Matrix = np.zeros((region.groups, channels, inputs), np.float32)  # memory is taken where it is written
     entries = [entry for tile_set in tile_sets for entry in _list_entries(region, tile_set)]
     for groups in _sort_groups(region, tile_sets):
         own = [entry for entry in entries if groups[0] in _groups_of(entry.tile_set)]
@@ -76,7 +76,9 @@ def assemble(region: LayerRegion, tile_sets: tuple[TileSet, ...], read: Reader) 
             summands = [block for number in chosen for block in blocks[number]]
             region.require(sum(block.largest for block in summands) < FLOAT64_LIMIT, "weights pass 53 bits")
             total = _add_up(summands, groups, (channels, inputs))
-            if is_first:
+            if is_first and len(groups) == region.groups:
+                matrix, is_first = total, False
+            elif is_first:
                 matrix = matrix.astype(np.promote_types(matrix.dtype, total.dtype), copy=False)
                 matrix[groups] = total
                 is_first = False
@@ -186,7 +188,8 @@ def _add_up(blocks: list[Block], groups: Integers, shape: tuple[int, int]) -> Ma
 
 # -- what the cells of tiles hold, taken back to integers ----------------------------------------
 
-_BLOCK_CELLS = 1 << 22
+_BLOCK_CELLS = 1 << 18
+"""Of which what is computed at once stays in a core's second-level cache."""
 
 
 @dataclass(frozen=True)
@@ -226,18 +229,24 @@ def recombine(cells: NDArray[np.uint8], rows: list[Rank], columns: list[Rank], s
     Returns:
         [matrices, outputs, inputs], in the type of the weights.
     """
-    dtype = columns[0].weights.dtype
-    total = np.zeros((cells.shape[0], *shape), dtype)
+    total = np.zeros((cells.shape[0], *shape), columns[0].weights.dtype)
+    count = max(1, _BLOCK_CELLS // max(1, cells[0].size))
+    for first in range(0, len(cells), count):
+        _recombine_some(cells[first : first + count], rows, columns, total[first : first + count])
+    return total
+
+
+def _recombine_some(cells: NDArray[np.uint8], rows: list[Rank], columns: list[Rank], total: NDArray[Any]) -> None:
+    """Add what some matrices hold onto `total`, rows at a time that stay in the processor's cache."""
     step = max(1, _BLOCK_CELLS // (cells.shape[0] * cells.shape[2]))
     for row in rows:
         for start in range(0, len(row.weights), step):
             block, weights = cells[:, part_of(row.lines, start, step)], row.weights[start : start + step]
-            partial = np.zeros((*block.shape[:2], shape[0]), dtype)
+            partial = np.zeros((*block.shape[:2], total.shape[1]), total.dtype)
             for column in columns:
                 partial[:, :, column.elements] += block[:, :, column.lines] * column.weights
             partial *= weights[:, None]
             total[:, :, part_of(row.elements, start, step)] += partial.swapaxes(1, 2)
-    return total
 
 
 def part_of(lines: Lines, start: int, count: int) -> Lines:
