@@ -14,6 +14,9 @@ from mho.network.draft import Draft, DraftNode
 SCOPES_KEY = "pkg.torch.onnx.name_scopes"
 LAYER_KEY = "mho.layer"
 
+WHOLE_KEY = "mho.whole"
+"""Of a cast to integers or booleans that mho wrote: what it takes holds such numbers already, so none is changed."""
+
 SMOOTHING = ".smoothing."
 """In the names of operations that scale and shift what a layer takes (`mho.quantization.channel_scaling`)."""
 

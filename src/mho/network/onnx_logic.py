@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mho.network.draft import Unsupported
+from mho.network.naming import WHOLE_KEY
 from mho.network.onnx_digital import align_ranks
 from mho.network.onnx_graph import NUMBERS, Converter, GraphReader
 from mho.network.onnx_values import Activation, Constant, OnnxNode, SignTest
@@ -14,7 +15,7 @@ def cast_to_whole(reader: GraphReader, node: OnnxNode, dtype: str) -> str:
     """Return the first operand, an activation, as integers (what lies behind the point is dropped) or as 0 and 1."""
     x = reader.activation(node, kinds=NUMBERS)
     held = reader.whole_tensors.get(x)
-    if held == "bool" or (held and dtype != "bool"):
+    if WHOLE_KEY in node.hints or held == "bool" or (held and dtype != "bool"):
         return x
     if dtype == "bool":
         zero = _number(reader, node, 0.0)

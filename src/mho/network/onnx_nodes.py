@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mho.errors import InputFileError
-from mho.network.naming import LAYER_KEY, read_hints
+from mho.network.naming import LAYER_KEY, WHOLE_KEY, read_hints
 from mho.network.onnx_values import Constant, OnnxNode
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def read_node(node: onnx_ir.Node, opset: int, where: str, hold: Callable[[Any, s
         attributes[key] = value
     name = read_text(node.name, where)
     hints = read_hints(name, node.metadata_props)
-    for key in (LAYER_KEY, WEIGHT_BITS_KEY):
+    for key in (LAYER_KEY, WEIGHT_BITS_KEY, WHOLE_KEY):
         if key in node.metadata_props:
             hints[key] = str(node.metadata_props[key])
     return OnnxNode(

@@ -122,7 +122,7 @@ def _silu(writer: ModelWriter, node: Node) -> None:
 def _where(writer: ModelWriter, node: Node) -> None:
     chosen, other, mask = (writer.hold(name) for name in node.inputs)
     if node.inputs[2] not in writer.network.constants:
-        mask = writer.cast(mask, np.bool_, name=f"{node.name}/mask")
+        mask = writer.cast_whole(mask, np.bool_, name=f"{node.name}/mask")
     writer.emit("Where", [mask, chosen, other], node.output, name=node.name)
 
 

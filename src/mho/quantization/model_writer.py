@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mho.errors import MhoError
 from mho.network.graph import Grid, Network
+from mho.network.naming import WHOLE_KEY
 from mho.network.properties import keeps_samples_apart
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class ModelWriter:
 
     def hold_whole(self, name: str, reader: str) -> str:
         """Return what holds the whole numbers of a tensor as integers, for the node `reader`."""
-        return name if name in self._indices else self.cast(name, np.int64, name=f"{reader}/indices")
+        return name if name in self._indices else self.cast_whole(name, np.int64, name=f"{reader}/indices")
 
     def declare_whole(self, name: str, *, is_index: bool) -> None:
         """Say that a tensor holds booleans, or (`is_index`) integers, in the file: readers take it cast to float32."""
@@ -53,12 +54,16 @@ class ModelWriter:
         if is_index:
             self._indices.add(name)
 
-    def cast(self, tensor: str, dtype: Any, *, name: str) -> str:
+    def cast_whole(self, tensor: str, dtype: Any, *, name: str) -> str:
+        """Cast whole numbers, or 0 and 1, to integers or booleans; returns the name of the result."""
+        return self.cast(tensor, dtype, name=name, metadata={WHOLE_KEY: "1"})
+
+    def cast(self, tensor: str, dtype: Any, *, name: str, metadata: dict[str, str] | None = None) -> str:
         """Cast a tensor to a type of NumPy; returns the name of the result."""
         from onnx import helper
 
         to = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-        return self.emit("Cast", [tensor], f"{name}/cast", name=name, to=to)
+        return self.emit("Cast", [tensor], f"{name}/cast", name=name, metadata=metadata, to=to)
 
     def constant(self, name: str, value: Any, dtype: Any) -> str:
         """Write a constant that the network does not have; returns its name, made unique."""

@@ -26,6 +26,7 @@ from mho.network.naming import SMOOTHING
 from mho.network.reference import run_float, run_quantized
 from mho.network.state import State
 from mho.program.program import Program
+from mho.quantization.effort import Effort
 from mho.simulation.executor import Executor
 from mho.simulation.interpreter import interpret
 
@@ -126,6 +127,21 @@ def test_a_form_is_smoothed_as_the_network_that_was_quantized_with_effort() -> N
     assert [node.name for node in form.nodes if SMOOTHING in node.name] == scaled
     sequence = TokenSequence(check_forms([program := mho.compile(form, "isaac")]), [Executor(program)])
     assert_same_bits({"scores": sequence.feed(IDS[0].tolist())}, {"scores": expected})
+
+
+@pytest.mark.parametrize("effort", ["fast", "good"])
+def test_forms_take_the_integers_of_a_network_that_was_saved_and_read(
+    effort: Effort, tmp_path: Path, whole: Network, module: CachedDecoder
+) -> None:
+    """Casts to indices and masks in its file are no operations of the network that is read from it."""
+    quantized = mho.quantize(whole, "4/4", mho.first_inputs(whole, IDS), effort=effort)
+    mho.save(quantized, tmp_path / "q.onnx")
+    read, form = mho.load(tmp_path / "q.onnx"), mho.load_decoder(module, context=CONTEXT, block=4)
+    moved = {"reshape", "transpose"}
+    assert [n.op for n in read.nodes if n.op not in moved] == [n.op for n in quantized.nodes if n.op not in moved]
+    inputs = mho.first_inputs(form, IDS[:2, :4])
+    expected = run_quantized(mho.share_weights(quantized, form), inputs)
+    assert_same_bits(run_quantized(mho.share_weights(read, form), inputs), expected)
 
 
 def test_states_survive_files(
