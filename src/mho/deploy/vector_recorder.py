@@ -148,7 +148,7 @@ class Recorder:
     adc_bits: int | None
     reads: list[_Read] = field(default_factory=list)
     cells: list[NDArray[np.int64]] = field(default_factory=list)
-    written: dict[int, int] = field(default_factory=dict)
+    written: dict[int, dict[tuple[int, int], int]] = field(default_factory=dict)
     clipped: int = 0
     _runs: dict[int, bool] = field(default_factory=dict)
     _taken: int = 0
@@ -204,7 +204,7 @@ class Recorder:
             return
         execute(machine, item, variables)
         if isinstance(item, WriteTile | WriteDynamicTile):
-            self.written[item.crossbar] = -1  # noted when it is read
+            self.written.pop(item.crossbar, None)  # noted when it is read
 
     def _add(self, machine: Machine, item: ShiftAdd, variables: Variables) -> None:
         state = machine.crossbars[item.crossbar]
@@ -233,7 +233,7 @@ class Recorder:
         padded = (_pad(one, cols, item.first_col) for one in of_columns)
         self.reads.append(
             _Read(
-                np.array([self._note_cells(machine, item.crossbar), use.number(variables),
+                np.array([self._note_cells(machine, item.crossbar, counted), use.number(variables),
                           item.shift.at(variables), item.crossbar]),
                 _pad(state.drives[:, 0].astype(np.int64), rows, 0),
                 _pad(addresses, cols, item.first_col, -1),
@@ -254,16 +254,20 @@ class Recorder:
         self.clipped += int((read != converted).sum())
         return read
 
-    def _note_cells(self, machine: Machine, crossbar: int) -> int:
-        """Return the number of what a crossbar holds."""
-        if self.written.get(crossbar, -1) < 0:
+    def _note_cells(self, machine: Machine, crossbar: int, counted: slice) -> int:
+        """Return the number of what a crossbar holds in the columns that are counted: others are another layer's."""
+        numbers = self.written.setdefault(crossbar, {})
+        key = counted.start, counted.stop
+        if key not in numbers:
             rows, cols = self.shape
             held = machine.crossbars[crossbar].cells
-            part = (held[0] if held.ndim == 3 else held)[:rows, :cols].astype(np.int64)
-            self.cells.append(np.pad(part, ((0, rows - part.shape[0]), (0, cols - part.shape[1]))))
-            self.written[crossbar] = len(self.cells) - 1
+            part = (held[0] if held.ndim == 3 else held)[:rows, :cols]
+            noted = np.zeros(self.shape, np.int64)
+            noted[: part.shape[0], counted] = part[:, counted]
+            numbers[key] = len(self.cells)
+            self.cells.append(noted)
             self._take(8 * rows * cols)
-        return self.written[crossbar]
+        return numbers[key]
 
     def _take(self, size: int) -> None:
         self._taken += size

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from accelerators import make_accelerator
 from chip_networks import make_chain
+from hand_made import SLICES, ZERO, Bench, make_program
 from small_programs import compile_small, conv_network, grid, linear_network, matmul_network
 from vector_checks import check_reads, values
 
@@ -19,6 +20,8 @@ from mho.errors import ConfigError, DataError
 from mho.hardware.spec import Encoding
 from mho.mapping.layer_mapping import MappingModel
 from mho.program.container import write_program
+from mho.program.geometry import LinearGeometry
+from mho.program.instructions import Loop
 
 BEST = MappingModel.BEST
 
@@ -150,6 +153,23 @@ def read_hex(text: str, bits: int, *, is_signed: bool) -> np.ndarray:
     words = np.array([int(word, 16) for word in text.split()], dtype=object)
     assert max(words) < 1 << bits
     return np.array([word - (1 << bits) if is_signed and word >> (bits - 1) else word for word in words], np.int64)
+
+
+def test_cells_of_another_layer_in_the_same_rows_of_a_crossbar_are_left_out():
+    first, second = Bench("first", LinearGeometry(1, 2, 2)), Bench("second", LinearGeometry(1, 2, 1))
+    reads = first.read(first.rows([0, 1]), first.cols([0, 1]), ZERO, ZERO)
+    body = (first.write([[1, 2], [3, 0]]), second.write([[3], [1]], corner=(0, 3), joins=True), *reads)
+    later = second.read(second.rows([0, 1]), second.cols([0]), ZERO, ZERO, shift=SLICES, first_col=3)
+    layers = [
+        first.layer(body, source="x", target="h"),
+        second.layer((Loop("s", 2, later),), source="h", target="y", bits=4),
+    ]
+    sizes = {"x": (1, 2), "first:codes": 2, "first:sums": 2, "h": (1, 2), "second:codes": 2, "second:sums": 1}
+    program = make_program([first, second], layers, {**sizes, "y": (1, 1)})
+    for layer, held in ("first", 6), ("second", 4):
+        vectors = mho.vectors(program, {"x": np.array([[3, 2]], np.float32)}, layer)
+        check_reads(vectors)
+        assert values(vectors)["cells"].sum() == held
 
 
 def test_files_hold_the_same_in_three_forms(chain, tmp_path, monkeypatch, capsys):
