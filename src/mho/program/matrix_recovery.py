@@ -65,7 +65,7 @@ def assemble(region: LayerRegion, tile_sets: tuple[TileSet, ...], read: Reader) 
     for groups in _sort_groups(region, tile_sets):
         own = [entry for entry in entries if groups[0] in _groups_of(entry.tile_set)]
         blocks: dict[int, list[Block]] = {}
-        is_first = True
+        lines, is_first = as_lines(groups), True
         for chosen in _distinct_sets(own, region.positions):
             for number in chosen:
                 if number not in blocks:
@@ -76,14 +76,14 @@ def assemble(region: LayerRegion, tile_sets: tuple[TileSet, ...], read: Reader) 
             summands = [block for number in chosen for block in blocks[number]]
             region.require(sum(block.largest for block in summands) < FLOAT64_LIMIT, "weights pass 53 bits")
             total = _add_up(summands, groups, (channels, inputs))
-            if is_first and len(groups) == region.groups:
-                matrix, is_first = total, False
-            elif is_first:
-                matrix = matrix.astype(np.promote_types(matrix.dtype, total.dtype), copy=False)
-                matrix[groups] = total
-                is_first = False
+            if not is_first:
+                region.require(np.array_equal(matrix[lines], total), "positions meet different weights")
+            elif len(groups) == region.groups:
+                matrix = total
             else:
-                region.require(np.array_equal(matrix[groups], total), "positions meet different weights")
+                matrix = matrix.astype(np.promote_types(matrix.dtype, total.dtype), copy=False)
+                matrix[lines] = total
+            is_first = False
     return matrix
 
 
