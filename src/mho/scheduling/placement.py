@@ -54,9 +54,7 @@ def list_gathered(layer: LayerWork, place: CopyPlace, crossbars_per_core: int) -
         return ()
     crossbars, first, size = place.crossbars, place.crossbars[0], crossbars_per_core
     if crossbars == tuple(range(first, first + len(crossbars))):
-        counts = [
-            _count_columns(layer, core * crossbars_per_core - first, crossbars_per_core) for core in place.cores[1:]
-        ]
+        counts = [_count_columns(layer, core * size - first, size) for core in place.cores[1:]]
     else:
         columns: dict[int, set[int]] = {core: set() for core in place.cores}
         for tile, crossbar in enumerate(crossbars):

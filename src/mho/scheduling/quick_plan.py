@@ -79,9 +79,8 @@ class Chooser:
         allowed.append(self._promising & (self.window_ps <= np.maximum(shortest, limits[:, None])))
         if energy_shares:
             allowed.append(self.energy_aj <= self._least(self.energy_aj) * (1.0 + np.array(energy_shares)[:, None]))
-        stacked = np.concatenate(allowed)
-        distinct = {row.tobytes(): number for number, row in reversed(list(enumerate(stacked)))}
-        return stacked[sorted(distinct.values())]
+        distinct = {row.tobytes(): row for row in np.concatenate(allowed)}
+        return np.stack(list(distinct.values()))
 
     def _least(self, values: Integers) -> Integers:
         """Return for each option the least of its layer, [options]."""

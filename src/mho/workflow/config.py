@@ -23,7 +23,7 @@ from mho.hardware.mapping_rules import MAX_RELATIVE_ERROR, PAPER_ENCODINGS, Enco
 from mho.mapping.layer_mapping import DEFAULT_MODEL, MappingModel
 from mho.policy import Policy
 from mho.quantization.devices import PATTERN as DEVICES_PATTERN
-from mho.quantization.effort import Effort
+from mho.quantization.effort import DEFAULT_EFFORT, Effort
 from mho.settings import MAX_COUNT, Count, parse_settings, read_toml
 from mho.task.settings import TaskSettings
 from mho.workflow.search_settings import OWN_LOG, SearchSettings
@@ -128,7 +128,7 @@ class EvaluationSettings(FrozenModel):
     """The share of candidates that goes on from each stage."""
     stop_hopeless: bool = False
     """End trainings of candidates halfway that are no better than guessing."""
-    effort: Effort = "fast"
+    effort: Effort = DEFAULT_EFFORT
     """How much work calibration puts into each candidate: `mho quantize --effort`, without its smoothing."""
     accuracy_of: AccuracyOf = "auto"
     """Whose accuracy counts. "auto": that of exact integers where hardware computes these, else that on the chips of
@@ -165,7 +165,7 @@ class EvaluationSettings(FrozenModel):
             "stages": [],
             "stop_hopeless": False,
             "accuracy_of": "auto",
-            "effort": "fast",
+            "effort": DEFAULT_EFFORT,
         }
         return {key: value for key, value in content.items() if key not in defaults or value != defaults[key]}
 
@@ -173,7 +173,7 @@ class EvaluationSettings(FrozenModel):
 class CalibrationSettings(FrozenModel):
     """How finished networks are calibrated."""
 
-    effort: Effort = "fast"
+    effort: Effort = DEFAULT_EFFORT
     """How much work calibration puts into uniform 8/8 and into the found policy: `mho quantize --effort`, without its
     smoothing; a training starts from there."""
 

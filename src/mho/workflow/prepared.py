@@ -10,7 +10,7 @@ from mho.evaluation.networks import FLOAT_BATCH
 from mho.hardware.chip import DigitalArithmetic
 from mho.hardware.spec import Accelerator
 from mho.policy import Policy
-from mho.quantization.effort import Effort
+from mho.quantization.effort import DEFAULT_EFFORT, Effort
 from mho.seeds import derive_seed
 from mho.workflow.config import EvaluationSettings
 from mho.workflow.material import Material, compiled, training_images, training_options, training_work
@@ -37,7 +37,7 @@ class Prepared:
     material: Material
     float_network: StageResult
     calibration: StageResult
-    effort: Effort = "fast"
+    effort: Effort = DEFAULT_EFFORT
     shared: StageResult | None = None
 
     @property

@@ -26,7 +26,7 @@ void mho_fused_begin(void) {
 uint32_t mho_fused_loops(void) { return fused_loops; }
 
 static int is_reading(const mho_machine *m, uint32_t at, uint32_t end, const mho_nest *n, mho_reading *r) {
-    uint32_t word = mho_word(m, at), next = at + 1, bits;
+    uint32_t word = mho_word(m, at), next = at + 1;
     mho_address shift;
     if ((word & 0xffU) != OP_LOAD_INPUT || at + (word >> 8) >= end) {
         return 0;
@@ -40,8 +40,7 @@ static int is_reading(const mho_machine *m, uint32_t at, uint32_t end, const mho
     r->row_start = mho_word(m, next++);
     r->rows = mho_word(m, next++) - r->row_start;
     r->shift = mho_take_address(m, n, &next);
-    bits = mho_word(m, next++);
-    r->bits = bits;
+    r->bits = mho_word(m, next++);
     r->first_row = mho_word(m, next);
     word = mho_word(m, at);
     if ((word & 0xffU) != OP_MVM || mho_word(m, at + 1) != r->crossbar || at + (word >> 8) >= end) {
