@@ -67,12 +67,16 @@ def main() -> None:
         report.print(f"quantized  {bits}")
         if "perplexity" in options.parts:
             print(f"perplexity  {bits}  {_perplexity(quantized, ids[:PIECES], run_quantized):.2f}", flush=True)
+        has_program = "program" in options.parts and bits == options.bits[0]
+        if not has_program and "cost" not in options.parts:
+            continue
         report.restart()
         decode = mho.share_weights(quantized, mho.load_decoder(module, context=PIECE))
         report.print("read, one token")
         if "cost" in options.parts:
             print(f"a token  {bits}  {_cost(decode, policy, options.accelerator)}", flush=True)
-        if "program" in options.parts and bits == options.bits[0]:
+            report.restart()
+        if has_program:
             _run_program(decode, quantized, ids[0], tokenizer, options.accelerator, report)
 
 
