@@ -23,7 +23,7 @@ import mho
 from mho.data import DataSpec, load_dataset
 from mho.evaluation.significance import compare_paired
 from mho.quantization.calibration import calibrate
-from mho.quantization.effort import EFFORTS
+from mho.quantization.effort import EFFORTS, steps_of
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.reconstruction import reconstruct
 
@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> None:
             trainable.set_calibration(table)
             start = time.monotonic()
             trainable.set_policy(widths(trainable, bits))
-            if effort != "fast":
+            if steps_of(effort).fits_layers:
                 reconstruct(trainable, samples, effort, seed=options.seed)
             seconds = shared_s + time.monotonic() - start
             right = classify(trainable, images) == labels

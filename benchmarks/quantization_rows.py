@@ -26,7 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import onnx
@@ -39,7 +39,7 @@ from torch.nn import functional
 import mho
 from mho.errors import ConfigError, InputFileError
 from mho.network.reference import run_quantized
-from mho.quantization.effort import Effort
+from mho.quantization.effort import EFFORTS
 
 Floats = NDArray[np.float32]
 
@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--bits", nargs="+", type=mho.BitWidths.parse, default=None, help="weight/activation, several")
     parser.add_argument("--calibration", type=int, default=64, help="samples to calibrate on (64)")
     parser.add_argument("--samples", type=int, default=64, help="others to compare (64)")
-    parser.add_argument("--effort", default="fast", choices=get_args(Effort), help="of mho.quantize (fast)")
+    parser.add_argument("--effort", default="fast", choices=EFFORTS, help="of mho.quantize (fast)")
     parser.add_argument("--text", type=Path, help="minilm: a text of 10,000 words or more")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)

@@ -45,6 +45,7 @@ from mho.network.torch_reader import read_torch
 from mho.policy import UNIFORM_REFERENCE, BitWidths, Policy
 from mho.quantization.allocator import keep_freed_memory
 from mho.quantization.calibration import calibrate
+from mho.quantization.effort import EFFORTS, steps_of
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.reconstruction import reconstruct
 from mho.quantization.shared_widths import SharedWidths, train_shared
@@ -64,7 +65,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--bits", nargs="+", default=["4/4"], help="weight/activation, or policy files (4/4)")
-    parser.add_argument("--effort", default="fast", choices=("fast", "good", "best"))
+    parser.add_argument("--effort", default="fast", choices=EFFORTS)
     parser.add_argument("--steps", type=int, default=359)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--rate", type=float, default=0.005)
@@ -131,7 +132,7 @@ def quantize(
     """Yield how far the network is, and its answers to the test images [N, 10]."""
     calibrate(module, samples)
     module.set_policy(policy)
-    if options.effort != "fast":
+    if steps_of(options.effort).fits_layers:
         reconstruct(module, samples, options.effort, seed=seed)
     yield options.effort, answers(module, data.test)
     if not options.steps:

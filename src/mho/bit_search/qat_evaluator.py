@@ -24,7 +24,7 @@ from mho.quantization.allocator import keep_freed_memory
 from mho.quantization.calibration_table import CalibrationTable
 from mho.quantization.compilation import compile_if_possible
 from mho.quantization.devices import Devices, place
-from mho.quantization.effort import DEFAULT_EFFORT, Effort
+from mho.quantization.effort import DEFAULT_EFFORT, Effort, effort_key, steps_of
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.reconstruction import reconstruct
 from mho.quantization.training import TrainingProgress, evaluate, train
@@ -103,7 +103,7 @@ class QatEvaluator:
         stops_hopeless: end trainings halfway that are no better than guessing (`mho.bit_search.early_stopping`).
         problem: what else a measurement depends on (the accelerator, versions), as JSON.
         devices: where networks are trained and evaluated, each process on one of them; None: on the processor.
-        effort: of calibration, on the calibration split: beyond "fast", layers are fitted for each policy, before a
+        effort: of calibration, on the calibration split: where it fits layers, it does for each policy, before a
             training too.
     """
 
@@ -160,7 +160,7 @@ class QatEvaluator:
             "seed": seed,
             **own.to_json(),
             **({"stops": "hopeless"} if stops_hopeless else {}),
-            **({} if effort == "fast" else {"effort": effort}),
+            **effort_key(effort),
             **({} if calibration_split.task == CLASSIFICATION else {"task": calibration_split.task.to_json()}),
             **({} if network_evaluator is None else {"network_evaluator": dict(network_evaluator.problem)}),
         }  # fmt: skip
@@ -170,7 +170,7 @@ class QatEvaluator:
         """How thoroughly policies are measured, for people too."""
         suffix = "" if self._network_evaluator is None else f", evaluated {self._network_evaluator.words}"
         if self._options is None:
-            made_by = "" if self._effort == "fast" else f", {self._effort} effort"
+            made_by = "" if self._effort == DEFAULT_EFFORT else f", {self._effort} effort"
             return f"post-training quantization{made_by}{suffix}{self._again}"
         length = f"{self._options.steps} steps" if self._options.steps is not None else f"{self._options.epochs} epochs"
         return f"calibration or {length} of training on {len(self._train)} samples{suffix}{self._again}"
@@ -258,7 +258,7 @@ class QatEvaluator:
 
     def _calibrate(self, policy: Policy) -> None:
         self._set(policy)
-        if self._effort != "fast":
+        if steps_of(self._effort).fits_layers:
             inputs = torch.from_numpy(self._calibration.inputs(slice(None)))
             reconstruct(self._trainable, inputs, self._effort, seed=self._seed)
 

@@ -20,9 +20,6 @@ from mho.quantization.modules import MvmModule
 from mho.quantization.network_parts import Streams, Tensors
 from mho.quantization.qat import Step, TrainableNetwork
 
-STEPS = 200
-"""Of gradient descent, for every block."""
-
 _PURE_SHARE = 0.25
 """Of the steps, the last ones, that mix no inputs of the float network in."""
 
@@ -40,6 +37,7 @@ def fit_block(
     layers: Sequence[MvmModule],
     start: Streams,
     wanted: Sequence[Tensors],
+    descent_steps: int,
     generator: torch.Generator,
 ) -> None:
     """Move the layers of a block so that its outputs come near the float network's.
@@ -50,6 +48,7 @@ def fit_block(
         layers: of the block that may change.
         start: samples at the cut before it; both streams stay there.
         wanted: what the float network gives behind it, batch by batch.
+        descent_steps: of gradient descent.
         generator: draws batches and which inputs are mixed.
     """
     groups = list(_parameter_groups(layers))
@@ -60,12 +59,12 @@ def fit_block(
     highest, scale = [group["lr"] for group in groups], _mean_square(wanted)
     together = _batches_at_once(trainable, steps, wanted)
     try:
-        for number in range(STEPS):
+        for number in range(descent_steps):
             for group, rate in zip(optimizer.param_groups, highest, strict=True):
-                group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * number / STEPS))
+                group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * number / descent_steps))
             chosen = torch.randperm(len(wanted), generator=generator)[:together].tolist()
             tensors, targets = _join(start.rounded, chosen), _join(wanted, chosen)
-            if number < (1 - _PURE_SHARE) * STEPS:
+            if number < (1 - _PURE_SHARE) * descent_steps:
                 tensors = _mix(_join(start.exact, chosen), tensors, generator)
             with torch.enable_grad():
                 trainable.run(steps, tensors)

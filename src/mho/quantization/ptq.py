@@ -10,7 +10,7 @@ from mho.policy import Policy
 from mho.progress import OnProgress
 from mho.quantization.calibration import calibrate
 from mho.quantization.calibration_table import CalibrationTable
-from mho.quantization.effort import DEFAULT_EFFORT, Effort
+from mho.quantization.effort import DEFAULT_EFFORT, Effort, steps_of
 from mho.quantization.joint_inputs import as_inputs
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.reconstruction import reconstruct
@@ -35,13 +35,10 @@ def quantize(
         policy: bit widths of every MVM layer.
         calibration_inputs: real numbers [N, *S] or [N, *S[1:]], as the network takes them, of several inputs by name; a
             few hundred samples.
-        table: calibration found before for this network, which is not smoothed then; only other efforts than "fast"
-            then use the inputs.
+        table: calibration found before for this network, which is not smoothed then; only an effort that fits layers
+            then uses the inputs.
         batch_size: samples at a time of the calibration; by default 256, fewer where the network's tensors are large.
-        effort: "fast": calibration alone; "good": channels of activations are scaled first
-            (`mho.quantization.smoothing`), and rounding is learned, layer by layer
-            (`mho.quantization.reconstruction`); "best": then blocks of layers are fitted to the float network's
-            outputs by gradient descent (`mho.quantization.block_fitting`). No labels are needed.
+        effort: which steps follow or precede calibration (`mho.quantization.effort.EffortSteps`). No labels are needed.
         seed: of what "best" draws.
         on_progress: called with how far the efforts beyond "fast" are.
 
@@ -55,8 +52,9 @@ def quantize(
     if batch_size is not None and batch_size < 1:
         raise DataError(f"batch_size is {batch_size}", where="quantize", expected="1 or more")
     policy.check_against(network.layer_names)
-    inputs = as_inputs(network, calibration_inputs) if table is None or effort != "fast" else None
-    if inputs is not None and table is None and effort != "fast":
+    steps = steps_of(effort)
+    inputs = as_inputs(network, calibration_inputs) if table is None or steps.fits_layers else None
+    if inputs is not None and table is None and steps.smooths:
         network = smooth(network, policy, inputs)
     trainable = TrainableNetwork(network)
     if table is None:
@@ -65,6 +63,6 @@ def quantize(
     else:
         trainable.set_calibration(table)
     trainable.set_policy(policy)
-    if inputs is not None and effort != "fast":
+    if inputs is not None and steps.fits_layers:
         reconstruct(trainable, inputs, effort, seed=seed, on_progress=on_progress)
     return trainable.to_quantized_network()

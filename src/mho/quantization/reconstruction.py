@@ -17,7 +17,7 @@ from torch import Tensor
 from mho.errors import DataError, PolicyError
 from mho.progress import OnProgress, Progress
 from mho.quantization.block_fitting import fit_block
-from mho.quantization.effort import Effort
+from mho.quantization.effort import Effort, steps_of
 from mho.quantization.joint_inputs import Inputs
 from mho.quantization.layer_fitting import VectorSampler, fit_layer
 from mho.quantization.modules import BatchNormModule, MvmModule
@@ -91,14 +91,15 @@ def reconstruct(
     Args:
         trainable: with its float weights, a calibration and a policy.
         inputs: float32 [N, *S] or [N, *S[1:]]: a few hundred samples. With fewer than 8, the last one is held out.
-        effort: "fast" changes nothing.
-        seed: of the draws of "best"; "good" draws nothing.
+        effort: whether layers and blocks are fitted; where neither is, nothing changes.
+        seed: of the draws of blocks; fits of layers draw nothing.
         on_progress: called after every layer and every block. Where it raises, the network is as before.
 
     Raises:
         DataError: no samples.
         PolicyError: the network is not quantized.
     """
+    effort_steps = steps_of(effort)
     if not len(inputs):
         raise DataError("no samples", where="reconstruction", expected="a few hundred")
     if trainable.policy is None:
@@ -106,18 +107,18 @@ def reconstruct(
     fitted, held = _divide(inputs[: samples_that_fit(trainable, len(inputs))])
     with _restored_on_error(trainable) as calibrated:
         calibrated_error = _output_error(trainable, held)
-        if effort == "fast":
+        if not effort_steps.fits_layers:
             return Reconstruction(effort, len(fitted), len(held), calibrated_error, calibrated_error)
         streams = Streams(trainable, fitted), Streams(trainable, held)
-        of_blocks = _BLOCK_WORK if effort == "best" else 0
+        of_blocks = _BLOCK_WORK if effort_steps.fits_blocks else 0
         clock = _Clock(on_progress, len(trainable.mvm_modules) * (1 + of_blocks))
         generator = torch.Generator().manual_seed(seed)
         for block in join_blocks(find_parts(trainable, len(fitted) + len(held))):
             start = streams[0].copy(), streams[1].copy()
             for part in block:
                 _fit_layers(trainable, part, streams, clock)
-            if effort == "best":
-                streams = _fit_block(trainable, block, start, streams, generator)
+            if effort_steps.fits_blocks:
+                streams = _fit_block(trainable, block, start, streams, effort_steps.descent_steps, generator)
                 names = [name for part in block for _, name, _ in part.layers]
                 clock.tell(f"block up to {names[-1]}", of_blocks * len(names))
         error = mean_square_error(streams[1].rounded, streams[1].exact)
@@ -182,18 +183,20 @@ def _fit_block(
     block: Sequence[Part],
     before: tuple[Streams, Streams],
     behind: tuple[Streams, Streams],
+    descent_steps: int,
     generator: torch.Generator,
 ) -> tuple[Streams, Streams]:
     """Fit a block whose layers are fitted already, and return streams behind it; it stays as it was if that is better.
 
     Args:
         before, behind: streams of fitted and of held-out samples at the cuts around it.
+        descent_steps: of gradient descent.
     """
     steps = [step for part in block for step in part.steps]
     layers = [module for part in block for _, _, module in part.layers]
     layers = [module for module in layers if module.weight is None or _is_fitted(trainable, module)]
     states = [{name: one.clone() for name, one in module.state_dict().items()} for module in layers]
-    fit_block(trainable, steps, layers, before[0], behind[0].exact, generator)
+    fit_block(trainable, steps, layers, before[0], behind[0].exact, descent_steps, generator)
     for start, end in zip(before, behind, strict=True):
         start.exact = end.exact
         start.advance_rounded(steps)

@@ -14,6 +14,7 @@ from mho.errors import InputFileError
 from mho.evaluation.networks import NetworkEvaluator, evaluate_network
 from mho.input_files import read_json
 from mho.policy import UNIFORM_REFERENCE, Policy
+from mho.quantization.effort import steps_of
 from mho.seeds import derive_seed
 from mho.task.metrics import Metric
 from mho.workflow.material import finish_training, train_with_progress
@@ -62,7 +63,7 @@ def quantize_policy(
 
     validation = prepared.material.dataset.validation
     fitting, calibrating, learning, judging, probing = _divide(
-        report, evaluator, is_trained=training is not None, is_fitted=prepared.effort != "fast"
+        report, evaluator, is_trained=training is not None, is_fitted=steps_of(prepared.effort).fits_layers
     )
     best = prepared.calibrated(policy, seed, fitting)
     made_by, found = CALIBRATED, {CALIBRATED: _evaluate(best, validation, evaluator, calibrating)}

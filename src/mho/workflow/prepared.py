@@ -10,7 +10,7 @@ from mho.evaluation.networks import FLOAT_BATCH
 from mho.hardware.chip import DigitalArithmetic
 from mho.hardware.spec import Accelerator
 from mho.policy import Policy
-from mho.quantization.effort import DEFAULT_EFFORT, Effort
+from mho.quantization.effort import DEFAULT_EFFORT, Effort, effort_key, steps_of
 from mho.seeds import derive_seed
 from mho.workflow.config import EvaluationSettings
 from mho.workflow.material import Material, compiled, training_images, training_options, training_work
@@ -42,10 +42,10 @@ class Prepared:
 
     @property
     def finishing_ingredients(self) -> dict[str, Any]:
-        """What finished networks depend on through effort and arithmetic; nothing for "fast" and float32."""
+        """What finished networks depend on through effort and arithmetic; nothing for the default and float32."""
         digital = self.material.accelerator.digital
         arithmetic = {"arithmetic": [digital.arithmetic.value, digital.activation_bits]} if self._is_integer else {}
-        return ({} if self.effort == "fast" else {"effort": self.effort}) | arithmetic
+        return effort_key(self.effort) | arithmetic
 
     @property
     def _is_integer(self) -> bool:
@@ -77,7 +77,7 @@ class Prepared:
         """Return a new module that is quantized to `policy` with the run's effort."""
         module = self.trainable()
         module.set_policy(policy)
-        if self.effort != "fast":
+        if steps_of(self.effort).fits_layers:
             from mho.quantization.joint_inputs import as_tensor
             from mho.quantization.reconstruction import reconstruct
 

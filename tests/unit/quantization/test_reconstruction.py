@@ -1,6 +1,7 @@
 """Efforts beyond fast: smaller errors of outputs on samples held out, and integers that programs answer exactly."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from mho.errors import DataError, PolicyError
 from mho.network.graph import Network
 from mho.network.reference import run_quantized
 from mho.policy import BitWidths, Policy
-from mho.quantization import block_fitting
+from mho.quantization import reconstruction
 from mho.quantization.calibration import calibrate
+from mho.quantization.effort import steps_of
 from mho.quantization.layer_fitting import VectorSampler
 from mho.quantization.network_parts import find_parts, join_blocks
 from mho.quantization.qat import TrainableNetwork
@@ -97,7 +99,12 @@ def test_best_loses_less_than_good(network, samples):
 @pytest.fixture
 def few_steps(monkeypatch):
     """Let `best` be quick."""
-    monkeypatch.setattr(block_fitting, "STEPS", 5)
+
+    def shortened(effort):
+        steps = steps_of(effort)
+        return replace(steps, descent_steps=min(steps.descent_steps, 5))
+
+    monkeypatch.setattr(reconstruction, "steps_of", shortened)
 
 
 @pytest.mark.parametrize("effort", ["good", "best"])
