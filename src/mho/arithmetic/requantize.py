@@ -88,7 +88,7 @@ def quantize_linear(x: Tensor, scale: float, zero_point: int, qmin: int, qmax: i
     """Quantize with plain numbers; `scale` is a float32 value."""
     # A one-element tensor: torch may turn a division by a Python number into a product with its reciprocal.
     divisor = torch.full((1,), scale, dtype=torch.float32, device=x.device)
-    return torch.round(x / divisor).add_(zero_point).clamp_(qmin, qmax)
+    return (x / divisor).round_().add_(zero_point).clamp_(qmin, qmax)
 
 
 def fake_quantize(x: Tensor, scale: float, zero_point: int, qmin: int, qmax: int) -> Tensor:

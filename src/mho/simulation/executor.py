@@ -30,6 +30,8 @@ from mho.simulation.samples import allocate_outputs, check_batch, check_inputs, 
 _BATCH_BYTES = 8 << 20
 _MAX_BATCH_BYTES = 512 << 20
 _SHARED_BATCH, _MAX_BATCH = 4, 256
+_KEEP_LAYOUT = frozenset({"max_pool"})
+"""Operations, besides the elementwise, whose kernels leave channels last in memory where they lie so."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ class Executor:
         check_batch(self.program, len(next(iter(arrays.values()))), self._bytes_per_sample())
         with exact_products():
             live = self._run_steps(arrays, self._steps[:until])
-        return {name: live[name].numpy() for name in sources}
+        return {name: live[name].contiguous().numpy() for name in sources}
 
     def _run_batch(self, arrays: Mapping[str, NDArray[np.float32]]) -> dict[str, Tensor]:
         live = self._run_steps(arrays, self._steps)
@@ -120,7 +122,7 @@ class Executor:
         live = {name: torch.from_numpy(array) for name, array in arrays.items()}
         for step in steps:
             operands = [live[name] if name in live else self._constants[name] for name in step.inputs]
-            live[step.output] = step.run(operands).contiguous()
+            live[step.output] = step.run(operands)
             del operands
             for name in step.released:
                 del live[name]
@@ -167,5 +169,8 @@ class Executor:
 
 
 def _digital(item: Digital) -> Callable[[list[Tensor]], Tensor]:
-    kernel = OPERATIONS[item.op].run
-    return lambda operands: kernel(operands, item.attributes)
+    """Return what runs an operation; all but the elementwise take contiguous operands, and leave what they make so."""
+    operation = OPERATIONS[item.op]
+    if operation.is_elementwise or operation.name in _KEEP_LAYOUT:
+        return lambda operands: operation.run(operands, item.attributes)
+    return lambda operands: operation.run([operand.contiguous() for operand in operands], item.attributes).contiguous()

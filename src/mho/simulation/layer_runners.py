@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,8 +16,9 @@ from mho.program.geometry import ConvGeometry, LinearGeometry, MatmulGeometry
 from mho.program.instructions import Dequantize, LastStep, QuantizeInput, Requantize
 from mho.program.layer_proof import LayerProduct
 from mho.program.program import Program
+from mho.simulation.byte_convolution import ByteConvolution, takes_bytes
 from mho.simulation.contraction import PartialSums, Route, choose_route, contract
-from mho.simulation.quantize_input import quantize
+from mho.simulation.quantize_input import quantize, quantize_to_bytes
 
 
 class LayerRunner(Protocol):
@@ -43,6 +45,11 @@ def _quantize(x: Tensor, item: QuantizeInput, shift: int) -> Tensor:
     """Return the codes of `x` less `shift`, whole numbers in float32."""
     integers = quantize(item, x)
     return integers if item.offset == shift else integers.add_(item.offset - shift)
+
+
+def _codes(item: QuantizeInput) -> tuple[int, int]:
+    """Return the smallest and largest code."""
+    return item.qmin + item.offset, item.qmax + item.offset
 
 
 def _reach(item: QuantizeInput, shift: int) -> tuple[int, int]:
@@ -126,36 +133,54 @@ class ConvRunner(_StaticLayer):
         self.geometry = geometry
         per_group = geometry.channels // geometry.groups
         matrix = self.matrix.reshape(geometry.outputs, per_group, -1)
-        self.route = self.choose_route(matrix, product.name, may_split=geometry.groups == 1)
-        kernels = torch.from_numpy(self.matrix).reshape(geometry.outputs, per_group, *geometry.kernel)
-        self.kernels = [kernels[:, part].to(self.route.dtype).contiguous() for part in self.route.parts()]
-        # A sum of nothing but -0 is -0 in floating point; adding +0 makes it the integer's +0.
-        self.zeros = torch.zeros(geometry.outputs, dtype=self.route.dtype)
+        kernels = self.matrix.reshape(geometry.outputs, per_group, *geometry.kernel)
+        self.scaling = _last_step(program, product.dequantize, (1, geometry.outputs, 1, 1))
+        is_exact = self.scaling.is_exact or self.residual is not None
+        self._of_bytes: ByteConvolution | None = None
+        if takes_bytes(matrix, _codes(self.input), self.zero, is_exact=is_exact):
+            self.route = Route(torch.uint8, (0, per_group))
+            self._of_bytes = ByteConvolution(kernels, geometry, self.zero)
+        else:
+            self.route = self.choose_route(matrix, product.name, may_split=geometry.groups == 1)
+            floats = torch.from_numpy(kernels)
+            self._kernels = {
+                part.start: floats[:, part].to(self.route.dtype).contiguous() for part in self.route.parts()
+            }
+            # A sum of nothing but -0 is -0 in floating point; adding +0 makes it the integer's +0.
+            self._zeros = torch.zeros(geometry.outputs, dtype=self.route.dtype)
         del self.matrix
         if self.residual is not None:
             self.residual = self.residual.reshape(1, -1, 1, 1)
-        self.scaling = _last_step(program, product.dequantize, (1, geometry.outputs, 1, 1))
         top, left, bottom, right = geometry.pads
-        self.border = (left, right, top, bottom) if (top, left) != (bottom, right) else None
-        self.padding = (0, 0) if self.border else (top, left)
+        self._border = (left, right, top, bottom) if (top, left) != (bottom, right) else None
+        self._padding = (0, 0) if self._border else (top, left)
 
     def run(self, operands: list[Tensor]) -> Tensor:
-        """Take [N, B, C, H, W], return [N, B, O, oh, ow]."""
-        x = _quantize(operands[0], self.input, self.zero).flatten(0, 1)
-        if self.border:
-            x = functional.pad(x, self.border)
+        """Take [N, B, C, H, W], return [N, B, O, oh, ow]; products of bytes leave channels last in memory."""
+        x = operands[0].flatten(0, 1)
+        product = self._multiply_floats(x) if self._of_bytes is None else self._multiply_bytes(x, self._of_bytes)
+        total = contract(self.route, product, self.residual, is_exact=self.scaling.is_exact)
+        return self.scaling.apply(total).unflatten(0, (-1, self.geometry.batch))
+
+    def _multiply_bytes(self, x: Tensor, convolution: ByteConvolution) -> Callable[[slice], Tensor]:
+        codes = quantize_to_bytes(self.input, x.contiguous(memory_format=torch.channels_last))
+        return lambda _: convolution.run(codes)
+
+    def _multiply_floats(self, x: Tensor) -> Callable[[slice], Tensor]:
+        x = _quantize(x.contiguous(), self.input, self.zero)
+        if self._border:
+            x = functional.pad(x, self._border)
         x = x.to(self.route.dtype)
-        kernels = {part.start: kernel for part, kernel in zip(self.route.parts(), self.kernels, strict=True)}
 
         def product(part: slice) -> Tensor:
-            geometry, kernel = self.geometry, kernels[part.start]
+            geometry = self.geometry
             channels = x if geometry.groups > 1 else x[:, part]
             return functional.conv2d(
-                channels, kernel, self.zeros, geometry.strides, self.padding, geometry.dilations, geometry.groups
-            )
+                channels, self._kernels[part.start], self._zeros,
+                geometry.strides, self._padding, geometry.dilations, geometry.groups,
+            )  # fmt: skip
 
-        total = contract(self.route, product, self.residual, is_exact=self.scaling.is_exact)
-        return self.scaling.apply(total).reshape(-1, *self.target)
+        return product
 
 
 class LinearRunner(_StaticLayer):

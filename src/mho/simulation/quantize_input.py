@@ -13,12 +13,31 @@ from torch import Tensor
 from mho.arithmetic import requantize
 from mho.program.instructions import QuantizeInput
 
+_BLOCK = 1 << 16
+
 
 def quantize(item: QuantizeInput, source: Tensor) -> Tensor:
     """Return the integers that `item` makes of a float32 tensor, whole numbers in float32. Raises `DataError`: NaN."""
     return requantize.quantize_operand(
         source, item.scale, item.zero_point, item.qmin, item.qmax, is_binary=item.binary, where=item.source
     )
+
+
+def quantize_to_bytes(item: QuantizeInput, source: Tensor) -> Tensor:
+    """Return the codes, all within 0 .. 255, that `item` makes of a float32 tensor: uint8, laid out as the tensor is.
+
+    Blocks stay in the cache, in the order that they have in memory. Raises `DataError`: NaN.
+
+    Args:
+        item: the instruction.
+        source: dense, in any order of its axes.
+    """
+    codes = torch.empty_like(source, dtype=torch.uint8)
+    flat, values = (tensor.as_strided((tensor.numel(),), (1,)) for tensor in (codes, source))
+    for start in range(0, values.numel(), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        flat[block] = quantize(item, values[block]).add_(item.offset)
+    return codes
 
 
 def make_codes(item: QuantizeInput, source: NDArray[np.float32], size: int) -> NDArray[np.int64]:
