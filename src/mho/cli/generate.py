@@ -23,7 +23,9 @@ from mho.cli.chip import (
     load_chip,
 )
 from mho.errors import ConfigError
+from mho.formats import format_bytes
 from mho.program.container import read_program
+from mho.report.breakdown_text import format_components
 from mho.terminal import echo
 
 if TYPE_CHECKING:
@@ -121,8 +123,17 @@ def _describe(found: Generation, accelerator: str) -> list[str]:
     lines = [f"context {found.context:,}: keys and values of {size:,.1f} MB in digital memory, in float32"]
     for name, phase in (("prefill", found.prefill), ("decode", found.decode)):
         if phase.tokens:
-            lines.append(f"{name:8} {_describe_phase(phase)} a token on {accelerator}")
+            lines += [f"{name:8} {_describe_phase(phase)} a token on {accelerator}", *_describe_energy(phase)]
     return lines
+
+
+def _describe_energy(phase: Phase) -> list[str]:
+    """Return what the energy is made up of, and what time and energy lack."""
+    shares = f"energy:{format_components(phase.component_mj, phase.chip_mj)}" if phase.chip_mj else ""
+    missing = f"unspecified: {', '.join(phase.unspecified)}" if phase.unspecified else ""
+    read, written = (format_bytes(size // phase.tokens) for size in (phase.state_bytes_read, phase.state_bytes_written))
+    uncounted = f"keys and values: {read} read, {written} written a token, in neither time nor energy"
+    return [f"{'':8} {line}" for line in (shares, missing, uncounted) if line]
 
 
 def _describe_phase(phase: Phase) -> str:

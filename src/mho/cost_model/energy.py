@@ -72,6 +72,10 @@ class EnergyBreakdown:
         unspecified = {*self.unspecified, *other.unspecified}
         return EnergyBreakdown(total, tuple(component for component in Component if component in unspecified))
 
+    def times(self, count: int) -> EnergyBreakdown:
+        """Return the energy of `count` repetitions, 1 or more."""
+        return EnergyBreakdown({name: count * value for name, value in self.component_aj.items()}, self.unspecified)
+
     @property
     def total_aj(self) -> int:
         """All that is specified, aJ."""

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mho.cost_model.energy import Component, EnergyBreakdown, add_energies
 from mho.display import Table, Tabular
 from mho.errors import ConfigError, DataError, ProgramError
 from mho.formats import AJ_PER_MJ, PS_PER_MS, plural
@@ -79,15 +80,26 @@ class Form:
         return 4 * sum(math.prod(self.program.buffers[state.input].shape) for state in self.program.states)
 
     @property
-    def call_energy_mj(self) -> float | None:
-        """Energy of one call of what the accelerator specifies, mJ; None where nothing of it is known."""
-        found = self.program.metadata.get(CALL_ENERGY)
-        if not isinstance(found, dict) or not isinstance(found.get("component_aj"), dict) or not found["component_aj"]:
-            return None
-        values = list(found["component_aj"].values())
-        if not all(type(value) is int and value >= 0 for value in values):
-            raise ProgramError("its energies are no whole numbers", where=f"{self.program.name}: {CALL_ENERGY}")
-        return sum(values) / AJ_PER_MJ
+    def written_bytes(self) -> int:
+        """Bytes of the states that a call changes, in float32: those of a block's places."""
+        return self.state_bytes // self.context * self.block
+
+    @property
+    def call_energy(self) -> EnergyBreakdown:
+        """Energy of one call; empty where the program carries none. Raises `ProgramError` where it is malformed."""
+        found = self.program.metadata.get(CALL_ENERGY, {})
+        known = found.get("component_aj", {}) if isinstance(found, dict) else None
+        missing = found.get("unspecified", []) if isinstance(found, dict) else None
+        where, names = f"{self.program.name}: {CALL_ENERGY}", list(Component)
+        if not isinstance(known, dict) or not isinstance(missing, list):
+            raise ProgramError("it is no energy", where=where, expected="component_aj and unspecified")
+        if not all(type(value) is int and value >= 0 for value in known.values()):
+            raise ProgramError("its energies are no whole numbers", where=where)
+        if unknown := [name for name in (*known, *missing) if name not in names]:
+            raise ProgramError(f"{unknown[0]!r:.80} is no component", where=where, expected=", ".join(Component))
+        return EnergyBreakdown(
+            {Component(name): value for name, value in known.items()}, tuple(Component(name) for name in missing)
+        )
 
 
 def check_forms(programs: Sequence[Program]) -> tuple[Form, ...]:
@@ -206,6 +218,10 @@ class Phase:
         simulated_s: time of the simulator, s.
         chip_ps: time of the chip, one call after the other, ps.
         chip_mj: energy of the chip as far as it is specified, mJ; None where none is.
+        component_mj: of what it is made up.
+        unspecified: components that act and have no unit energy; `chip_mj` lacks them.
+        state_bytes_read, state_bytes_written: of the states in digital memory, in float32: a call reads all places and
+            writes those of its block. `chip_mj` and `chip_ps` lack what that takes.
     """
 
     tokens: int
@@ -213,6 +229,10 @@ class Phase:
     simulated_s: float
     chip_ps: int
     chip_mj: float | None
+    component_mj: Mapping[Component, float]
+    unspecified: tuple[Component, ...]
+    state_bytes_read: int
+    state_bytes_written: int
 
     @property
     def tokens_per_s(self) -> float | None:
@@ -324,6 +344,15 @@ def _phase(
 ) -> Phase:
     total = sum(time_ps * calls[form.block] for form, time_ps in zip(forms, times_ps, strict=True))
     made = {block: number for block, number in calls.items() if number}
-    energies = [(form.call_energy_mj, made[form.block]) for form in forms if form.block in made]
-    known = [energy * number for energy, number in energies if energy is not None]
-    return Phase(tokens, made, simulated_s, total, sum(known) if len(known) == len(energies) else None)
+    called = [(form, made[form.block]) for form in forms if form.block in made]
+    energies = [(form.call_energy, number) for form, number in called]
+    found = add_energies(energy.times(number) for energy, number in energies)
+    known = bool(energies) and all(energy.component_aj for energy, _ in energies)
+    return Phase(
+        tokens, made, simulated_s, total,
+        chip_mj=found.total_aj / AJ_PER_MJ if known else None,
+        component_mj={name: value / AJ_PER_MJ for name, value in found.component_aj.items()},
+        unspecified=found.unspecified,
+        state_bytes_read=sum(form.state_bytes * number for form, number in called),
+        state_bytes_written=sum(form.written_bytes * number for form, number in called),
+    )  # fmt: skip

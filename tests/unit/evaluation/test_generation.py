@@ -174,8 +174,33 @@ def test_greedy_text_is_that_of_the_highest_scores(programs: list[Program], quan
 def test_energy_of_calls_is_that_of_the_deployment(quantized: Network, module: CachedDecoder) -> None:
     form = mho.share_weights(quantized, mho.load_decoder(module, context=CONTEXT))
     found = mho.generate(mho.compile(form, "isaac"), [1, 2, 3], tokens=3)
-    expected = mho.schedule(form, "isaac").price().energy.total_aj / 1e15
-    assert found.decode.mj_per_token == pytest.approx(expected, rel=1e-12)
+    expected = mho.schedule(form, "isaac").price().energy
+    assert found.decode.mj_per_token == pytest.approx(expected.total_aj / 1e15, rel=1e-12)
+    assert found.decode.component_mj == {name: 2 * value / 1e15 for name, value in expected.component_aj.items()}
+    assert found.decode.unspecified == expected.unspecified
+
+
+def test_a_call_reads_all_places_of_the_states_and_writes_those_of_its_block(programs: list[Program]) -> None:
+    found = mho.generate(programs[0], [3, 1, 4], prefill=programs[1], tokens=5)
+    assert found.decode.state_bytes_read == 4 * found.state_bytes
+    assert found.decode.state_bytes_written * CONTEXT == 4 * found.state_bytes
+    assert found.prefill.state_bytes_written * CONTEXT == 4 * found.state_bytes  # one call of a block of four
+
+
+@pytest.mark.parametrize(
+    ("energy", "message"),
+    [
+        ([], "no energy"),
+        ({"component_aj": [1]}, "no energy"),
+        ({"component_aj": {"adc": -1}}, "whole numbers"),
+        ({"component_aj": {"warmth": 1}}, "warmth"),
+        ({"component_aj": {"adc": 1}, "unspecified": [[]]}, "no component"),
+    ],
+)
+def test_malformed_energies_of_a_program_are_refused(programs: list[Program], energy: object, message: str) -> None:
+    wrong = replace(programs[0], metadata={**programs[0].metadata, "call_energy": energy})
+    with pytest.raises(ProgramError, match=message):
+        mho.generate(wrong, [1], tokens=2)
 
 
 def test_a_generation_ends_where_the_context_does(programs: list[Program]) -> None:
