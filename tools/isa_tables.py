@@ -138,4 +138,5 @@ DIGITAL = (
         "c = n x - sum; V = n (sum of squares) - sum^2 + epsilon; k the largest with V 4^k < 2^62; "
         "r = RS(c floor(2^61 / floor(sqrt(V 4^k))), 41 - k), 0 where V is 0; clamp(RS(r m + o, shift))",
     ),
+    ("INT_RMS_NORM", "those of INT_LAYER_NORM", "the same with 0 for the sum: c = n x; V = n (sum of squares) + epsilon"),
 )  # fmt: skip

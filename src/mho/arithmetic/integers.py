@@ -165,4 +165,8 @@ OPERATIONS = (
         "int_layer_norm", "layer_norm", attributes={"axis": Attribute("int"), "epsilon": Attribute("int"), **_RESULT},
         operands=(3, 3), shape=_layer_norm_shape, check_constants=_constants(LARGEST_MULTIPLIER, LARGEST_OFFSET),
     ),
+    _like(
+        "int_rms_norm", "layer_norm", attributes={"axis": Attribute("int"), "epsilon": Attribute("int"), **_RESULT},
+        operands=(3, 3), shape=_layer_norm_shape, check_constants=_constants(LARGEST_MULTIPLIER, LARGEST_OFFSET),
+    ),
 )  # fmt: skip

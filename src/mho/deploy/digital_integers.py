@@ -101,18 +101,19 @@ def _int_softmax(item: Digital, names: References) -> list[Call]:
     ]
 
 
-def _int_layer_norm(item: Digital, names: References) -> list[Call]:
+def _int_norm(item: Digital, names: References) -> list[Call]:
     shape, axis = names.shape(item.output), get_int(item.attributes, "axis")
     normalized = shape[axis:]
     walk = walk_words(normalized, *(broadcast_strides(names.shape(name), normalized) for name in item.inputs[1:]))
     sizes = [math.prod(shape[:axis]), math.prod(normalized)]
     words = [*as_words64(get_int(item.attributes, "epsilon")), *sizes, *_result(item)]
-    return [make_call(form.INT_LAYER_NORM, *_operands(item, names), *words, *walk)]
+    opcode = form.INT_LAYER_NORM if item.op == "int_layer_norm" else form.INT_RMS_NORM
+    return [make_call(opcode, *_operands(item, names), *words, *walk)]
 
 
 LOWERED_INTEGERS: Mapping[str, Callable[[Digital, References], list[Call]]] = {
     "int_quantize": _int_quantize, "int_dequantize": _int_dequantize, "int_scale": _int_scale, "int_add": _int_add,
     "int_mul": _int_mul, "int_table": _int_table, "int_average_pool": _int_pool, "int_reduce_sum": _int_reduce,
-    "int_softmax": _int_softmax, "int_layer_norm": _int_layer_norm,
+    "int_softmax": _int_softmax, "int_layer_norm": _int_norm, "int_rms_norm": _int_norm,
 }  # fmt: skip
 """How each is lowered."""

@@ -28,13 +28,13 @@ from mho.program.instructions import (
 )
 
 MAGIC: Final = b"MHOIMG\r\n"
-VERSION: Final = (1, 1)
+VERSION: Final = (1, 2)
 """The newest; an image has the least minor version that has its opcodes."""
 
 HEADER_FIELDS: Final = (
     ("magic", "8s", "`MHOIMG\\r\\n`"),
     ("major", "H", "version: 1"),
-    ("minor", "H", "0; 1 where an opcode of version 1.1 is used"),
+    ("minor", "H", "the least whose opcodes are used: 0, 1 or 2"),
     ("file_bytes", "I", "length of the image"),
     ("checksum", "I", "CRC-32 (IEEE 802.3, as zlib's) of all bytes that follow this field"),
     ("regime", "I", "0 one crossbar, 1 weight-stationary, 2 time-multiplexed"),
@@ -104,11 +104,11 @@ OPCODES: Final = {
 """Of every instruction but `Digital`, which becomes one or several operations below."""
 
 UNARY, BINARY, MOVE, FILL, GATHER, REDUCE, POOL, SOFTMAX, LAYER_NORM, EMBED, SCATTER, ORDER = range(32, 44)
-ADDED: Final = {SCATTER: 1, ORDER: 1}
-"""The minor version that an opcode came with, where that is not 0."""
-
 INT_QUANTIZE, INT_DEQUANTIZE, INT_CLAMP, INT_SCALE, INT_ADD, INT_MUL, INT_TABLE, INT_POOL = range(48, 56)
-INT_REDUCE, INT_SOFTMAX, INT_LAYER_NORM = range(56, 59)
+INT_REDUCE, INT_SOFTMAX, INT_LAYER_NORM, INT_RMS_NORM = range(56, 60)
+
+ADDED: Final = {SCATTER: 1, ORDER: 1, INT_RMS_NORM: 2}
+"""The minor version that an opcode came with, where that is not 0."""
 
 MOST_OPERANDS: Final = 8
 """Of an addition of integers."""

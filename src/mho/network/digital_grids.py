@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from mho.arithmetic.attributes import get_float
 from mho.arithmetic.operations import OPERATIONS
 from mho.network.graph import Grid, Network, Node, quantizer_grid
+from mho.network.rms_norms import find_rms_norms
 
 CLIPS = ("relu", "clip")
 
@@ -98,6 +99,7 @@ def plan_grids(network: Network, *, is_final: bool) -> GridPlan:
     outputs = {tensor.name for tensor in network.outputs}
     grids: dict[str, CentredGrid] = {}
     missing = []
+    within = {name for norm in find_rms_norms(network) for name in norm.inner}
 
     def find(name: str) -> CentredGrid | None:
         wanted = [_wanted(node, number, grids) for node, number in readers.get(name, [])]
@@ -108,6 +110,8 @@ def plan_grids(network: Network, *, is_final: bool) -> GridPlan:
     for node in reversed(network.nodes):
         if node.op == "fake_quantize":
             grids[node.output] = CentredGrid.of(quantizer_grid(node.attributes))
+            continue
+        if node.output in within:
             continue
         grid = find(node.output)
         if grid is None and not (is_final and passes_grid(node)):

@@ -21,6 +21,7 @@ from mho.network import integer_operations
 from mho.network.digital_grids import CLIPS, CentredGrid, plan_grids
 from mho.network.graph import Attribute, Grid, Network, Node
 from mho.network.integer_sums import lower_sums
+from mho.network.rms_norms import find_rms_norms
 
 HINT = 'quantize the network with integer arithmetic (--arithmetic integer), or set digital.arithmetic = "float32"'
 
@@ -75,6 +76,8 @@ class Lowering:
         self.source, self.planned = source, planned
         self._inputs = {tensor.name for tensor in source.inputs}
         self._outputs = {tensor.name for tensor in source.outputs}
+        self._norms = {norm.result: norm for norm in find_rms_norms(source)}
+        self._within = {name for norm in self._norms.values() for name in norm.inner}
         self._made: dict[str, tuple[str, CentredGrid]] = {}
         self._rescaled: dict[tuple[str, CentredGrid], str] = {}
         self._nodes: list[Node] = []
@@ -85,8 +88,12 @@ class Lowering:
 
     def lower(self, node: Node) -> None:
         """Add what stands for one node."""
+        if node.output in self._within:
+            return
         if node.quantization is not None:
             self._lower_layer(node)
+        elif node.output in self._norms:
+            integer_operations.lower_rms_norm(self, node, self._norms[node.output])
         elif node.op == "fake_quantize":
             grid = self.planned[node.output]
             self._made[node.output] = self.take(node.inputs[0], grid), grid

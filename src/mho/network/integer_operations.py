@@ -6,7 +6,7 @@ What has no function of its own moves numbers, or is a function of one number an
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from mho.network.graph import Attribute, Node
 
 if TYPE_CHECKING:
     from mho.network.integer_lowering import Lowering
+    from mho.network.rms_norms import RmsNorm
 
 _ONE = 1 << 30
 _NORMAL = 1 << 20
@@ -112,13 +113,28 @@ def _batch_norm(lowering: Lowering, node: Node) -> None:
 
 
 def _layer_norm(lowering: Lowering, node: Node) -> None:
-    held, own = lowering.find(node.inputs[0])
-    grid, axis = lowering.planned[node.output], get_int(node.attributes, "axis")
+    axis, epsilon = get_int(node.attributes, "axis"), get_float(node.attributes, "epsilon")
+    _normalize(lowering, node, "int_layer_norm", node.inputs[0], axis, epsilon, node.inputs[1:])
+
+
+def lower_rms_norm(lowering: Lowering, node: Node, norm: RmsNorm) -> None:
+    """Lower a normalization that ends in a node: as a layer's, but without the mean."""
+    parameters = (norm.scale,) if norm.scale else ()
+    _normalize(lowering, node, "int_rms_norm", norm.source, norm.axis, norm.epsilon, parameters)
+
+
+def _normalize(
+    lowering: Lowering, node: Node, op: str, source: str, axis: int, real_epsilon: float, parameters: Sequence[str]
+) -> None:
+    """Normalize over the axes from `axis` on; parameters are a scale and a bias, as far as there are any."""
+    held, own = lowering.find(source)
+    grid = lowering.planned[node.output]
     shape = lowering.shapes[held][axis:]
     count = math.prod(shape)
-    constants = [lowering.source.constants[name].astype(np.float64) for name in node.inputs[1:]]
-    scale, bias = (np.broadcast_to(np.asarray(one), shape) for one in (*constants, 0.0)[:2])
-    epsilon = round(get_float(node.attributes, "epsilon") * count**2 / own.scale**2)
+    constants = [lowering.source.constants[name].astype(np.float64) for name in parameters]
+    given: list[Any] = [*constants, *(1.0, 0.0)[len(constants) :]]
+    scale, bias = (np.broadcast_to(one, shape) for one in given)
+    epsilon = round(real_epsilon * count**2 / own.scale**2)
     if 2 * count * own.reach >= 1 << 31 or epsilon > 1 << 61:
         raise lowering.unsupported(node.name, f"{count:,} numbers of up to {own.reach:,} are beyond 64-bit sums")
     largest = (math.isqrt(count) + 1) * _NORMAL
@@ -127,7 +143,7 @@ def _layer_norm(lowering: Lowering, node: Node) -> None:
     multiplier = lowering.constant(f"{output}.multiplier", fixed.multipliers)
     offset = lowering.constant(f"{output}.offset", fixed.offsets)
     attributes: dict[str, Attribute] = {"axis": axis, "epsilon": epsilon, **_result(grid, fixed.shift)}
-    _emit(lowering, node, "int_layer_norm", (held, multiplier, offset), attributes)
+    _emit(lowering, node, op, (held, multiplier, offset), attributes)
 
 
 def _softmax(lowering: Lowering, node: Node) -> None:

@@ -184,9 +184,9 @@ def _count_integers(program: Program, item: Digital) -> Work:
         return Work(size, size + read)
     if item.op == "int_softmax":  # a product and a sum of powers, two look-ups and a division; then one rescaling
         return Work(2 * size, 4 * size, 3 * size)
-    if item.op == "int_layer_norm":
+    if item.op in ("int_layer_norm", "int_rms_norm"):
         rows = size // math.prod(program.buffers[item.output].shape[get_int(item.attributes, "axis") :])
-        return Work(4 * size, 5 * size, 2 * rows)
+        return Work(4 * size, (5 if item.op == "int_layer_norm" else 3) * size, 2 * rows)
     if item.op == "int_mul":
         return Work(2 * size, size)
     if item.op == "int_add":

@@ -107,7 +107,7 @@ def _largest_product(checker: Checker, item: Digital, operands: list[Buffer]) ->
         if operands[0].high - operands[0].low >= 256 * constants[1].size:
             checker.fail(f"{constants[1].size} coarse powers for {item.inputs[0]!r}")
         return max(shape[get_int(attributes, "axis")], abs(get_int(attributes, "multiplier"))) << 30
-    if item.op == "int_layer_norm":
+    if item.op in ("int_layer_norm", "int_rms_norm"):
         count = math.prod(shape[get_int(attributes, "axis") :])
         if 2 * count * reaches[0] >= 1 << 31 or get_int(attributes, "epsilon") > 1 << 61:
             return LARGEST_PRODUCT + 1

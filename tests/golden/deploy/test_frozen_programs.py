@@ -12,6 +12,7 @@ from c_runtime import RuntimeFailure, load_image, run_image
 
 import mho
 from mho.deploy.image import build_image
+from mho.deploy.image_format import VERSION
 from mho.errors import ProgramError
 from mho.program.container import read_program
 
@@ -36,7 +37,7 @@ def test_a_program_of_version_1_gives_the_same_bits(name):
 
 def test_a_later_image_is_a_clear_error():
     content = bytearray((FOLDER / "conv.img").read_bytes())
-    content[10] = 2  # minor version
+    content[10] = VERSION[1] + 1
     with pytest.raises(RuntimeFailure, match="image of a later version"):
         load_image(bytes(content))
 

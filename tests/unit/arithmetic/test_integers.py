@@ -114,6 +114,27 @@ def test_layer_norm_is_within_its_bound(reach: int) -> None:
     assert torch.equal(found[0, 0], torch.from_numpy(bias / step).round().float())
 
 
+@pytest.mark.parametrize("reach", [1, 100, 30_000])
+@pytest.mark.parametrize("epsilon", [0, 4, 12_345])
+def test_rms_norm_is_within_its_bound(reach: int, epsilon: int) -> None:
+    """Against x / sqrt(mean(x^2) + epsilon / N^2), whose root is exact to 2^-60."""
+    x = _tensor(4, 2, 48, low=-reach, high=reach, seed=reach)
+    x[0, 0] = 0
+    scale, step = np.random.default_rng(1).standard_normal(48), Fraction(1, 1 << 10)
+    fixed = to_fixed_point(scale / 2**20 * 2**10, 7 * 2**20)
+    assert fixed is not None
+    operands = (torch.from_numpy(fixed.multipliers), torch.from_numpy(fixed.offsets))
+    found = _run("int_rms_norm", x, *operands, axis=1, epsilon=epsilon, shift=fixed.shift, **LIMITS)
+    bound = Fraction(1, 2) + Fraction(float(np.abs(scale).max())) / step * Fraction(6, 10) / 2**20 + Fraction(1, 10**6)
+    for index in np.ndindex(4, 2):
+        row = [int(value) for value in x[index]]
+        square = 48 * sum(value**2 for value in row) + epsilon
+        root = Fraction(math.isqrt(square << 120), 1 << 60)
+        for column, value in enumerate(row):
+            true = 48 * value / root * Fraction(scale[column]) / step if square else Fraction(0)
+            assert abs(int(found[*index, column]) - min(max(true, LIMITS["low"]), LIMITS["high"])) <= bound
+
+
 def test_what_is_missing_stays_missing() -> None:
     x = _tensor(1, 1, 2, 3, 4)
     x[0, 0, 1, 0, 2] = math.nan

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from accelerators import make_accelerator
+from bits import assert_same_bits
+from c_runtime import run_in_c
 from network_builder import NetworkBuilder, attention, residual
 
+import mho
 from mho.errors import MhoError, UnsupportedOperationError
 from mho.network.graph import Network
 from mho.network.integer_lowering import lower_to_integers
@@ -84,3 +89,52 @@ def test_a_choice_by_a_computed_mask_is_named() -> None:
     quantized, inputs = _quantized(builder.build())
     with pytest.raises(UnsupportedOperationError, match=r"smaller.*has no integer form"):
         lower_to_integers(assign_digital_grids(quantized, inputs))
+
+
+class _RmsNorm(torch.nn.Module):
+    """As exporters take it apart, in one of the forms in which it is written."""
+
+    def __init__(self, form: str) -> None:
+        super().__init__()
+        self.form, self.last = form, torch.nn.Linear(12, 5)
+        self.weight = torch.nn.Parameter(torch.linspace(0.5, 2, 12))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.form == "rsqrt":
+            y = self.weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-5))
+        elif self.form == "div":
+            y = x / torch.sqrt((x * x).mean(-1, keepdim=True) + 1e-5) * self.weight
+        elif self.form == "unscaled":
+            y = x * (x.pow(2).mean(-1, keepdim=True) + 1e-5).pow(-0.5)
+        else:  # the mean is read elsewhere
+            mean = x.pow(2).mean(-1, keepdim=True)
+            y = x * torch.rsqrt(mean + 1e-5) + mean
+        return self.last(y)
+
+
+@pytest.mark.parametrize("form", ["rsqrt", "div", "unscaled"])
+def test_an_rms_norm_in_any_form_is_one_operation_and_the_same_in_every_engine_and_in_c(form: str) -> None:
+    torch.manual_seed(0)
+    network = mho.load(_RmsNorm(form), torch.zeros(1, 3, 12))
+    inputs = np.random.default_rng(0).standard_normal((20, 3, 12)).astype(np.float32)
+    quantized = mho.quantize(network, "8/8", inputs)
+    digital = assign_digital_grids(quantized, inputs)
+    ops = [node.op for node in lower_to_integers(digital).network.nodes]
+    assert ops == ["int_quantize", "int_rms_norm", "linear", "int_dequantize"]
+    expected = run_quantized(lower_to_integers(digital).network, inputs)
+    (floats,) = run_quantized(quantized, inputs).values()
+    assert np.abs(next(iter(expected.values())) - floats).max() <= 0.02 * np.abs(floats).max()
+    program = mho.compile(digital, make_accelerator(16, 16, 2, 2, digital={"arithmetic": "integer"}))
+    assert_same_bits(mho.simulate(program, inputs), expected)
+    assert_same_bits(mho.simulate(program, inputs[:2], engine="interpreter"), {k: v[:2] for k, v in expected.items()})
+    assert_same_bits(run_in_c(program, {program.inputs[0]: inputs}), expected)
+
+
+def test_an_rms_norm_of_which_a_part_is_read_elsewhere_is_computed_step_by_step() -> None:
+    torch.manual_seed(0)
+    network = mho.load(_RmsNorm("shared"), torch.zeros(1, 3, 12))
+    inputs = np.random.default_rng(0).standard_normal((20, 3, 12)).astype(np.float32)
+    digital = assign_digital_grids(mho.quantize(network, "8/8", inputs), inputs)
+    ops = [node.op for node in lower_to_integers(digital).network.nodes]
+    assert "int_rms_norm" not in ops
+    assert ops.count("int_reduce_sum") == 1

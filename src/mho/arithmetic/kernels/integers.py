@@ -151,9 +151,17 @@ def _even_room(x: Tensor) -> Tensor:
 
 
 def _layer_norm(x: Tensor, multiplier: Tensor, offset: Tensor, attributes: Attributes) -> Tensor:
-    axis = get_int(attributes, "axis") + 1
-    rows = x.flatten(axis)
-    count, total = rows.shape[-1], rows.sum(-1, keepdim=True)
+    total = x.flatten(get_int(attributes, "axis") + 1).sum(-1, keepdim=True)
+    return _normalize(x, total, multiplier, offset, attributes)
+
+
+def _rms_norm(x: Tensor, multiplier: Tensor, offset: Tensor, attributes: Attributes) -> Tensor:
+    return _normalize(x, torch.zeros((), dtype=torch.int64, device=x.device), multiplier, offset, attributes)
+
+
+def _normalize(x: Tensor, total: Tensor, multiplier: Tensor, offset: Tensor, attributes: Attributes) -> Tensor:
+    rows = x.flatten(get_int(attributes, "axis") + 1)
+    count = rows.shape[-1]
     variance = count * (rows * rows).sum(-1, keepdim=True) - total * total + get_int(attributes, "epsilon")
     positive = variance.clamp(min=1)
     room = _even_room(positive)
@@ -175,3 +183,4 @@ run_int_average_pool = _exact(_average_pool, _any_of_window)
 run_int_reduce_sum = _exact(_reduce_sum, _any_of_axes)
 run_int_softmax = _exact(_softmax, _any_along)
 run_int_layer_norm = _exact(_layer_norm, _any_behind)
+run_int_rms_norm = _exact(_rms_norm, _any_behind)

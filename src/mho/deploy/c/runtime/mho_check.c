@@ -756,7 +756,8 @@ static void check_integers(reader *r, uint32_t opcode) {
         }
         break;
     case OP_INT_SOFTMAX: check_int_softmax(r); break;
-    case OP_INT_LAYER_NORM: check_int_layer_norm(r); break;
+    case OP_INT_LAYER_NORM:
+    case OP_INT_RMS_NORM: check_int_layer_norm(r); break;
     default: fail(r, MHO_E_CODE); break;
     }
 }

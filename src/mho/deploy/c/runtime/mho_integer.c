@@ -217,7 +217,8 @@ static uint64_t integer_root(uint64_t v) {
     return root;
 }
 
-static void layer_norm(const mho_machine *m, uint32_t at) {
+/* Of a layer's mean and variance; or, not centred, of the mean square. */
+static void normalize(const mho_machine *m, uint32_t at, int is_centred) {
     const mho_operand out = mho_next_operand(m, &at), in = mho_next_operand(m, &at);
     const mho_operand multiplier = mho_next_operand(m, &at), offset = mho_next_operand(m, &at);
     const uint64_t epsilon = mho_word(m, at) | (uint64_t)mho_word(m, at + 1) << 32;
@@ -235,7 +236,7 @@ static void layer_norm(const mho_machine *m, uint32_t at) {
         mho_walk w;
         for (i = 0; i < size; i++) {
             const int64_t v = mho_take_one(&in, first + i);
-            total = mho_plus(total, v);
+            total = is_centred ? mho_plus(total, v) : 0;
             squares = mho_plus(squares, mho_times(v, v));
         }
         variance = mho_plus(mho_times(size, squares), mho_signed64(epsilon - (uint64_t)mho_times(total, total)));
@@ -274,7 +275,8 @@ mho_status mho_run_integers(mho_machine *machine, uint32_t opcode, uint32_t at) 
     case OP_INT_POOL: pool(machine, at); break;
     case OP_INT_REDUCE: reduce(machine, at); break;
     case OP_INT_SOFTMAX: softmax(machine, at); break;
-    case OP_INT_LAYER_NORM: layer_norm(machine, at); break;
+    case OP_INT_LAYER_NORM: normalize(machine, at, 1); break;
+    case OP_INT_RMS_NORM: normalize(machine, at, 0); break;
     default: return MHO_E_CODE;
     }
     return MHO_OK;
