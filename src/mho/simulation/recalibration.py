@@ -147,7 +147,7 @@ class _Walk:
             self._executor.run_item(item, live, start)
             on_chip.append(live[runner.output])
             operands = [torch.from_numpy(self._exact[name][some]) for name in runner.sources]
-            exact.append(runner.run(operands).numpy())
+            exact.append(np.ascontiguousarray(runner.run(operands).numpy()))  # means add up in memory's order
         return np.concatenate(on_chip), np.concatenate(exact)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from accelerators import make_accelerator, with_array
 from bits import assert_same_bits
 from examples import examples
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from random_networks import SeededChooser, random_inputs, random_layer, random_network
 from small_programs import compile_small, conv_network, linear_network
@@ -27,6 +27,7 @@ ACCELERATORS = st.sampled_from([make_accelerator(24, 16, 2), make_accelerator(9,
 
 @settings(max_examples=examples(20), **RELAXED)
 @given(SEEDS, ACCELERATORS, st.sampled_from(MappingModel), st.integers(1, 4))
+@example(11979, make_accelerator(24, 16, 2), MappingModel.BEST, 1)  # a convolution of bytes, channels last
 def test_ideal_chips_are_left_alone(seed, accelerator, model, batch_size):
     network = random_network(SeededChooser(seed))
     program = compile_network(network, accelerator, model=model)
