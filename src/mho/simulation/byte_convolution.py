@@ -56,22 +56,32 @@ class ByteConvolution:
             zero: the code that stands for 0, and with which borders are padded.
         """
         self._kernels = torch.from_numpy(kernels.astype(np.int8))
-        self._geometry, self._zero = geometry, zero
+        self._zero = zero
         self._ones = torch.ones(geometry.outputs)
         self._zeros = torch.zeros(geometry.outputs, dtype=torch.int32)
+        # Some of oneDNN's kernels are wrong, or read outside their input, where windows lie in borders that they pad
+        # themselves, and where the only window of a row has a stride: they get no borders and no such strides.
         top, left, bottom, right = geometry.pads
-        self._border = (left, right, top, bottom) if (top, left) != (bottom, right) else None
-        self._padding = [0, 0] if self._border else [top, left]
+        self._border = left, right, top, bottom
+        self._read = [
+            stride * (windows - 1) + dilation * (kernel - 1) + 1
+            for stride, windows, dilation, kernel in zip(
+                geometry.strides, geometry.out_size, geometry.dilations, geometry.kernel, strict=True
+            )
+        ]
+        strides = [
+            1 if windows == 1 else stride for stride, windows in zip(geometry.strides, geometry.out_size, strict=True)
+        ]
+        self._where = strides, [0, 0], list(geometry.dilations), geometry.groups
         self._packed: dict[int, Tensor] = {}
 
     def run(self, codes: Tensor) -> Tensor:
         """Take uint8 [n, C, H, W] with channels last in memory, return float32 [n, O, oh, ow], too."""
-        if self._border:
+        if any(self._border):
             codes = functional.pad(codes, self._border, value=self._zero)
-        geometry = self._geometry
-        where = list(geometry.strides), self._padding, list(geometry.dilations), geometry.groups
+        codes = codes[:, :, : self._read[0], : self._read[1]].contiguous(memory_format=torch.channels_last)
         result: Tensor = torch.ops.onednn.qconv_pointwise(
-            codes, 1.0, self._zero, self._pack(codes), self._ones, self._zeros, None, *where,
+            codes, 1.0, self._zero, self._pack(codes), self._ones, self._zeros, None, *self._where,
             1.0, 0, torch.float32, "none", [], "",
         )  # fmt: skip
         return result
@@ -80,13 +90,10 @@ class ByteConvolution:
         """Return the weights in the order that the kernel for this many samples reads."""
         samples = len(codes)
         if samples not in self._packed:
-            geometry = self._geometry
-            where = list(geometry.strides), self._padding, list(geometry.dilations), geometry.groups
-            self._packed = {
-                samples: torch.ops.onednn.qconv_prepack(
-                    self._kernels, self._ones, 1.0, self._zero, *where, list(codes.shape)
-                )
-            }
+            packed = torch.ops.onednn.qconv_prepack(
+                self._kernels, self._ones, 1.0, self._zero, *self._where, list(codes.shape)
+            )
+            self._packed = {samples: packed}
         return self._packed[samples]
 
 
