@@ -12,7 +12,8 @@ from mho.argument_checks import check_arguments
 from mho.data.dataset import Dataset, Split, as_samples
 from mho.errors import ConfigError, DataError, MhoError
 from mho.input_files import check_memory
-from mho.task.task import CLASSIFICATION, Task, TaskKind
+from mho.task.kinds import TaskKind
+from mho.task.task import CLASSIFICATION, Task
 
 if TYPE_CHECKING:
     import torch

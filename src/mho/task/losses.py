@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from mho.errors import ConfigError
+from mho.task.kinds import BINARY, CROSS_ENTROPY, SQUARED
 from mho.task.metrics import FloatArray, cross_entropy_rows
-from mho.task.task import BINARY, CROSS_ENTROPY, SQUARED, Task
+from mho.task.task import Task
 from mho.user_code import load_function, tell
 
 
@@ -30,7 +31,7 @@ def mean_loss(task: Task, outputs: Tensor, targets: Tensor, label_smoothing: flo
     if task.has_own_loss:
         return _call_own(task, outputs, targets)
     if task.loss == CROSS_ENTROPY:
-        if task.has_positions and task.kind != "segmentation":
+        if task.class_axis == -1:  # torch wants the classes on axis 1
             outputs, targets = outputs.flatten(0, -2), targets.flatten()
         ignored = -100 if task.ignored_label is None else task.ignored_label
         return functional.cross_entropy(outputs, targets, ignore_index=ignored, label_smoothing=label_smoothing)
@@ -42,10 +43,7 @@ def mean_loss(task: Task, outputs: Tensor, targets: Tensor, label_smoothing: flo
 def sample_losses(task: Task, outputs: NDArray[Any], targets: NDArray[Any]) -> FloatArray:
     """Return the loss of each sample, float64 [N]; arguments are those of `mean_loss`."""
     if task.loss == CROSS_ENTROPY and not task.has_own_loss:
-        scores = np.moveaxis(outputs, 1, -1) if task.kind == "segmentation" else outputs
-        rows = cross_entropy_rows(
-            scores, targets, None if task.ignored_label is None else targets != task.ignored_label
-        )
+        rows = cross_entropy_rows(task.scores_last(outputs), targets, task.counted(targets))
         return np.asarray(rows[:, 0] / np.maximum(1, rows[:, 1]))
     found, true = torch.from_numpy(np.ascontiguousarray(outputs)), torch.from_numpy(np.array(targets))
     with torch.no_grad():

@@ -1,8 +1,8 @@
-"""Metrics by name: their unit, which way is better, and how they follow from outputs and targets.
+"""Metrics, one record each: what is summed over samples, the value of these sums, unit, direction, kinds of tasks.
 
 Each is a function of sums over samples, so that it is measured batch by batch, and its uncertainty follows from leaving
 out one sample at a time (the jackknife: Efron and Stein, Annals of Statistics 9, 1981). A metric of the user's own is
-a function of all samples together.
+a function of all samples together. One more metric is one more record of `METRICS`, with its functions.
 """
 
 from __future__ import annotations
@@ -18,16 +18,18 @@ from numpy.typing import NDArray
 
 from mho.errors import ConfigError
 from mho.formats import NARROW_SPACE
+from mho.task.kinds import TaskKind
 
 FloatArray = NDArray[np.float64]
 
+Rows = Callable[[NDArray[Any], NDArray[Any], NDArray[np.bool_] | None], FloatArray]
 BEST_SNR_DB = 200.0
 """What is reported for outputs that equal their targets."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """What a network is judged by.
+    """What a network is judged by, and how it is shown: of the user's own metrics, all that is known.
 
     Its *quality* is its value where more is better, and the negative of it where less is better: whatever compares
     networks compares qualities.
@@ -97,67 +99,27 @@ class Metric:
         return f"{number}{NARROW_SPACE if page else ' '}{unit}" if unit else number
 
 
-_PERCENT: Mapping[str, Any] = {"unit": "%", "scale": 100.0, "digits": 2, "worst": 0.0}
+@dataclass(frozen=True, kw_only=True)
+class SummedMetric(Metric):
+    """A metric that is a function of sums over samples.
 
-METRICS: Mapping[str, Metric] = MappingProxyType(
-    {
-        metric.name: metric
-        for metric in (
-            Metric("accuracy", "accuracy", **_PERCENT),
-            Metric("f1", "F1 of all labels together", **_PERCENT),
-            Metric("exact-match", "share of samples with all labels right", **_PERCENT),
-            Metric("mean-iou", "mean IoU", **_PERCENT),
-            Metric("mse", "mean squared error", is_more_better=False),
-            Metric("mae", "mean absolute error", is_more_better=False),
-            Metric("snr", "signal-to-noise ratio", "dB", digits=2),
-            Metric("perplexity", "perplexity", is_more_better=False, digits=3),
-        )
-    }
-)
-"""Every metric but the user's own, by name."""
-
-
-def measure_rows(name: str, outputs: NDArray[Any], targets: NDArray[Any], keep: NDArray[np.bool_] | None) -> FloatArray:
-    """Return what a metric sums over samples, float64 [N, numbers].
-
-    Args:
-        name: of `METRICS`.
-        outputs: [N, ...]; scores of classes [N, positions, classes].
-        targets: [N, ...]; classes [N, positions].
-        keep: of classes, which positions count [N, positions]; None: all.
+    Attributes:
+        rows: returns what is summed, float64 [N, numbers], of outputs [N, ...] (scores of classes last: [N, positions,
+            classes]), targets [N, ...] and, of classes, which positions count (bool [N, positions]; None: all).
+        finish: returns values [...] of sums [..., numbers].
+        usual_for: kinds of tasks that it judges where no metric is named.
+        suits: other kinds of tasks that may name it.
     """
-    return _ROWS[name](outputs, targets, keep)
 
+    rows: Rows
+    finish: Callable[[FloatArray], FloatArray]
+    usual_for: tuple[TaskKind, ...] = ()
+    suits: tuple[TaskKind, ...] = ()
 
-def finish(name: str, sums: FloatArray) -> FloatArray:
-    """Return the values of a metric for sums [..., numbers] over samples."""
-    if name == "mean-iou":
-        half = sums.shape[-1] // 2
-        both, either = sums[..., :half], sums[..., half:]
-        there = either > 0
-        return np.asarray(
-            (np.where(there, both / np.where(there, either, 1), 0)).sum(-1) / np.maximum(1, there.sum(-1))
-        )
-    if name == "f1":
-        right, wrong = sums[..., 0], sums[..., 1]
-        return np.asarray(2 * right / np.maximum(1, 2 * right + wrong))
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        if name == "snr":
-            ratio = 10 * np.log10(sums[..., 0] / sums[..., 1])
-            return np.asarray(np.where(sums[..., 1] > 0, np.minimum(ratio, BEST_SNR_DB), BEST_SNR_DB))
-        mean = sums[..., 0] / sums[..., 1]
-        return np.asarray(np.exp(mean) if name == "perplexity" else mean)
-
-
-def jackknife(name: str, rows: FloatArray) -> FloatArray:
-    """Return the values of a metric without each of N samples, float64 [N], from rows [N, numbers]."""
-    return finish(name, rows.sum(axis=0) - rows)
-
-
-def jackknife_error(without: FloatArray) -> float:
-    """Return the standard error of what has these values without each sample, [N]."""
-    count = len(without)
-    return float(math.sqrt((count - 1) / count * np.square(without - without.mean()).sum())) if count > 1 else 0.0
+    def jackknife_error(self, rows: FloatArray) -> float:
+        """Return the standard error of the value of rows [N, numbers], by leaving out each sample once; 0 of one."""
+        without, count = self.finish(rows.sum(axis=0) - rows), len(rows)
+        return float(math.sqrt((count - 1) / count * np.square(without - without.mean()).sum())) if count > 1 else 0.0
 
 
 def log_softmax(scores: NDArray[Any]) -> FloatArray:
@@ -208,27 +170,98 @@ def _exact_match(outputs: NDArray[Any], targets: NDArray[Any], keep: NDArray[np.
     return _sums_and_counts(same[:, None], keep)
 
 
-def _errors(power: int) -> Callable[..., FloatArray]:
-    def rows(outputs: NDArray[Any], targets: NDArray[Any], keep: NDArray[np.bool_] | None) -> FloatArray:
-        return _sums_and_counts(np.abs(outputs.astype(np.float64) - targets) ** power, keep)
-
-    return rows
+def _squared_errors(outputs: NDArray[Any], targets: NDArray[Any], keep: NDArray[np.bool_] | None) -> FloatArray:
+    return _sums_and_counts(np.square(outputs.astype(np.float64) - targets), keep)
 
 
-def _snr(outputs: NDArray[Any], targets: NDArray[Any], keep: NDArray[np.bool_] | None) -> FloatArray:
+def _absolute_errors(outputs: NDArray[Any], targets: NDArray[Any], keep: NDArray[np.bool_] | None) -> FloatArray:
+    return _sums_and_counts(np.abs(outputs.astype(np.float64) - targets), keep)
+
+
+def _signal_and_noise(outputs: NDArray[Any], targets: NDArray[Any], keep: NDArray[np.bool_] | None) -> FloatArray:
     signal = _sums_and_counts(np.square(targets.astype(np.float64)), keep)[:, 0]
-    return np.stack([signal, _errors(2)(outputs, targets, keep)[:, 0]], axis=1)
+    return np.stack([signal, _squared_errors(outputs, targets, keep)[:, 0]], axis=1)
 
 
-_ROWS: Mapping[str, Callable[..., FloatArray]] = MappingProxyType(
+def _mean(sums: FloatArray) -> FloatArray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(sums[..., 0] / sums[..., 1])
+
+
+def _exponential_of_mean(sums: FloatArray) -> FloatArray:
+    with np.errstate(over="ignore"):
+        return np.asarray(np.exp(_mean(sums)))
+
+
+def _mean_of_ratios(sums: FloatArray) -> FloatArray:
+    """Return the mean over classes of intersections over unions; of sums, the first half is the intersections."""
+    half = sums.shape[-1] // 2
+    both, either = sums[..., :half], sums[..., half:]
+    there = either > 0
+    return np.asarray((np.where(there, both / np.where(there, either, 1), 0)).sum(-1) / np.maximum(1, there.sum(-1)))
+
+
+def _f1_of_counts(sums: FloatArray) -> FloatArray:
+    right, wrong = sums[..., 0], sums[..., 1]
+    return np.asarray(2 * right / np.maximum(1, 2 * right + wrong))
+
+
+def _decibels(sums: FloatArray) -> FloatArray:
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        ratio = 10 * np.log10(sums[..., 0] / sums[..., 1])
+    return np.asarray(np.where(sums[..., 1] > 0, np.minimum(ratio, BEST_SNR_DB), BEST_SNR_DB))
+
+
+_PERCENT: Mapping[str, Any] = {"unit": "%", "scale": 100.0, "digits": 2, "worst": 0.0}
+
+METRICS: Mapping[str, SummedMetric] = MappingProxyType(
     {
-        "accuracy": _accuracy,
-        "f1": _f1,
-        "exact-match": _exact_match,
-        "mean-iou": _mean_iou,
-        "mse": _errors(2),
-        "mae": _errors(1),
-        "snr": _snr,
-        "perplexity": cross_entropy_rows,
+        metric.name: metric
+        for metric in (
+            SummedMetric(
+                name="accuracy", words="accuracy", **_PERCENT, rows=_accuracy, finish=_mean,
+                usual_for=("classification", "sequence-labelling"), suits=("segmentation", "language-modelling"),
+            ),
+            SummedMetric(
+                name="f1", words="F1 of all labels together", **_PERCENT, rows=_f1, finish=_f1_of_counts,
+                usual_for=("multi-label",),
+            ),
+            SummedMetric(
+                name="exact-match", words="share of samples with all labels right", **_PERCENT, rows=_exact_match,
+                finish=_mean, suits=("multi-label",),
+            ),
+            SummedMetric(
+                name="mean-iou", words="mean IoU", **_PERCENT, rows=_mean_iou, finish=_mean_of_ratios,
+                usual_for=("segmentation",),
+            ),
+            SummedMetric(
+                name="mse", words="mean squared error", is_more_better=False, rows=_squared_errors, finish=_mean,
+                usual_for=("regression",),
+            ),
+            SummedMetric(
+                name="mae", words="mean absolute error", is_more_better=False, rows=_absolute_errors, finish=_mean,
+                suits=("regression",),
+            ),
+            SummedMetric(
+                name="snr", words="signal-to-noise ratio", unit="dB", digits=2, rows=_signal_and_noise,
+                finish=_decibels, suits=("regression",),
+            ),
+            SummedMetric(
+                name="perplexity", words="perplexity", is_more_better=False, digits=3, rows=cross_entropy_rows,
+                finish=_exponential_of_mean, usual_for=("language-modelling",),
+            ),
+        )
     }
-)
+)  # fmt: skip
+"""Every metric but the user's own, by name."""
+
+
+def metrics_of(kind: TaskKind) -> tuple[str, ...]:
+    """Return the names of metrics that suit a kind of task, the usual one first; none where it must be the user's."""
+    usual = [name for name, metric in METRICS.items() if kind in metric.usual_for]
+    return (*usual, *(name for name, metric in METRICS.items() if kind in metric.suits))
+
+
+def list_metrics() -> str:
+    """Return the metrics with their units as one sentence's part: ```accuracy` (%), `mse`, `snr` (dB)``."""
+    return ", ".join(f"`{name}` ({metric.unit})" if metric.unit else f"`{name}`" for name, metric in METRICS.items())

@@ -8,7 +8,9 @@ from pydantic import Field, model_validator
 
 from mho.errors import MhoError
 from mho.frozen_model import FrozenModel
-from mho.task.task import Task, TaskKind
+from mho.task.kinds import TaskKind
+from mho.task.metrics import list_metrics
+from mho.task.task import Task
 
 
 class TaskSettings(FrozenModel):
@@ -22,10 +24,12 @@ class TaskSettings(FrozenModel):
     """What training makes least, and what scores candidates on the calibration split: `cross-entropy`,
     `binary-cross-entropy`, `mean-squared-error`, `mean-absolute-error`, or a function of yours, `file.py:function`,
     called with tensors (outputs, targets), which returns the mean over samples. Left out: the kind's usual one."""
-    metric: str | None = Field(default=None, min_length=1)
-    """What networks are judged by: `accuracy` (%), `f1` (%), `exact-match` (%), `mean-iou` (%), `mse`, `mae`, `snr`
-    (dB), `perplexity`, or a function of yours, `file.py:function`, called with arrays (outputs, targets) of all
-    samples, which returns a number. Left out: the kind's usual one."""
+    metric: str | None = Field(
+        default=None,
+        min_length=1,
+        description=f"What networks are judged by: {list_metrics()}, or a function of yours, `file.py:function`,\n"
+        "called with arrays (outputs, targets) of all samples, which returns a number. Left out: the kind's usual one.",
+    )
     unit: str = ""
     """Unit of your own metric, for people."""
     better: Literal["more", "less"] | None = None

@@ -6,12 +6,10 @@ Everything that judges asks it: calibration or training, search, finalists, chip
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,53 +17,14 @@ from numpy.typing import NDArray
 from mho.argument_checks import check_fields
 from mho.errors import ConfigError, DataError, suggest
 from mho.input_files import hash_file
-from mho.task.metrics import METRICS, FloatArray, Metric, finish, jackknife, jackknife_error, measure_rows
+from mho.task.kinds import CROSS_ENTROPY, KINDS, TaskKind
+from mho.task.metrics import METRICS, FloatArray, Metric, metrics_of
 from mho.user_code import load_function, short_name, tell
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-TaskKind = Literal[
-    "classification",
-    "multi-label",
-    "regression",
-    "segmentation",
-    "sequence-labelling",
-    "language-modelling",
-    "custom",
-]
 _OWN = "file.py:function"
-CROSS_ENTROPY, BINARY = "cross-entropy", "binary-cross-entropy"
-SQUARED, ABSOLUTE = "mean-squared-error", "mean-absolute-error"
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """What a kind of task may be trained on and judged by, its usual ones first; and what outputs and targets are."""
-
-    losses: tuple[str, ...]
-    metrics: tuple[str, ...]
-    outputs: str
-    targets: str
-
-
-_KINDS: Mapping[str, _Kind] = MappingProxyType(
-    {
-        "classification": _Kind((CROSS_ENTROPY,), ("accuracy",), "[N, classes]", "classes from 0, [N]"),
-        "multi-label": _Kind((BINARY,), ("f1", "exact-match"), "[N, labels]", "0 or 1 for each label, [N, labels]"),
-        "regression": _Kind((SQUARED, ABSOLUTE), ("mse", "mae", "snr"), "[N, ...]", "numbers, of the outputs' shape"),
-        "segmentation": _Kind(
-            (CROSS_ENTROPY,), ("mean-iou", "accuracy"), "[N, classes, H, W]", "classes from 0, [N, H, W]"
-        ),
-        "sequence-labelling": _Kind(
-            (CROSS_ENTROPY,), ("accuracy",), "[N, positions, classes]", "classes from 0, [N, positions]"
-        ),
-        "language-modelling": _Kind(
-            (CROSS_ENTROPY,), ("perplexity", "accuracy"), "[N, positions, tokens]", "next tokens, [N, positions]"
-        ),
-        "custom": _Kind((), (), "of any shape", "of any shape"),
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -96,12 +55,12 @@ class Task:
 
     def __post_init__(self) -> None:
         check_fields(self, "kind")
-        if not isinstance(self.kind, str) or self.kind not in _KINDS:
+        if not isinstance(self.kind, str) or self.kind not in KINDS:
             raise ConfigError(
-                f"unknown kind of task {self.kind!r:.80}", expected=", ".join(_KINDS), hint=suggest(self.kind, _KINDS)
+                f"unknown kind of task {self.kind!r:.80}", expected=", ".join(KINDS), hint=suggest(self.kind, KINDS)
             )
-        kind = _KINDS[self.kind]
-        for field, what, known in (("loss", "loss", kind.losses), ("metric_name", "metric", kind.metrics)):
+        choices = (("loss", "loss", KINDS[self.kind].losses), ("metric_name", "metric", metrics_of(self.kind)))
+        for field, what, known in choices:
             value = getattr(self, field) or (known[0] if known else "")
             object.__setattr__(self, field, value)
             if value not in known and ":" not in value:
@@ -146,12 +105,17 @@ class Task:
     @property
     def has_positions(self) -> bool:
         """True where each sample has a class at each of many positions."""
-        return self.kind in ("segmentation", "sequence-labelling", "language-modelling")
+        return KINDS[self.kind].has_positions
 
     @property
     def has_classes(self) -> bool:
         """True where targets are numbers of classes."""
-        return self.is_classification or self.has_positions
+        return self.class_axis is not None
+
+    @property
+    def class_axis(self) -> int | None:
+        """The axis of outputs [N, ...] where the scores of classes lie; None of tasks without classes."""
+        return KINDS[self.kind].class_axis
 
     @cached_property
     def metric(self) -> Metric:
@@ -204,7 +168,7 @@ class Task:
         Raises:
             DataError: they have another shape or type than the kind's.
         """
-        targets, wanted = np.asarray(targets), _KINDS[self.kind].targets
+        targets, wanted = np.asarray(targets), KINDS[self.kind].targets
         if targets.dtype.kind not in "fiub" or (targets.ndim == 0):
             raise DataError(f"targets of type {targets.dtype}", where=where, expected=wanted)
         if self.has_classes:
@@ -227,15 +191,15 @@ class Task:
 
     def check_outputs(self, outputs: tuple[int, ...], targets: tuple[int, ...], *, where: str) -> None:
         """Check the shape of outputs [N, ...] against that of targets [N, ...]. Raises `DataError`."""
-        if self.has_classes:
-            axis = 1 if self.kind in ("classification", "segmentation") else len(outputs) - 1
+        if self.class_axis is not None:
+            axis = self.class_axis % len(outputs)
             fits = len(outputs) == len(targets) + 1 and outputs[:axis] + outputs[axis + 1 :] == targets
         elif self.kind == "custom":
             fits = outputs[:1] == targets[:1]
         else:
             fits = outputs == targets
         if not fits:
-            wanted = _KINDS[self.kind]
+            wanted = KINDS[self.kind]
             raise DataError(
                 f"outputs have shape {list(outputs)}, targets {list(targets)}",
                 where=where,
@@ -244,15 +208,12 @@ class Task:
 
     def count_classes(self, outputs: tuple[int, ...]) -> int:
         """Return how many classes outputs [N, ...] have scores of; 0 of tasks without classes."""
-        if not self.has_classes:
-            return 0
-        return outputs[1] if self.kind in ("classification", "segmentation") else outputs[-1]
+        return 0 if self.class_axis is None else outputs[self.class_axis]
 
     def class_rows(self, outputs: Tensor) -> Tensor:
         """Return scores of classes [N, ...] as a tensor [N * positions, classes]."""
-        if self.kind == "segmentation":
-            outputs = outputs.movedim(1, -1)
-        return outputs if self.is_classification else outputs.flatten(0, -2)
+        assert self.class_axis is not None, "only tasks of classes have scores of classes"
+        return outputs.movedim(self.class_axis, -1).flatten(0, -2)
 
     # What is measured
 
@@ -260,13 +221,15 @@ class Task:
         """Measure a batch or all samples: outputs [N, ...], targets [N, ...]."""
         if self.has_own_metric:
             return Measures(self, None, ((np.array(outputs), np.array(targets)),))
-        scores, keep = self._scores(outputs), self._kept(targets)
-        return Measures(self, measure_rows(self.metric_name, scores, targets, keep))
+        rows = METRICS[self.metric_name].rows(self.scores_last(outputs), targets, self.counted(targets))
+        return Measures(self, rows)
 
-    def _scores(self, outputs: NDArray[Any]) -> NDArray[Any]:
-        return np.moveaxis(outputs, 1, -1) if self.kind == "segmentation" else outputs
+    def scores_last(self, outputs: NDArray[Any]) -> NDArray[Any]:
+        """Return outputs [N, ...] with the scores of classes on the last axis; those of other tasks as they are."""
+        return outputs if self.class_axis is None else np.moveaxis(outputs, self.class_axis, -1)
 
-    def _kept(self, targets: NDArray[Any]) -> NDArray[np.bool_] | None:
+    def counted(self, targets: NDArray[Any]) -> NDArray[np.bool_] | None:
+        """Return which of the targets [N, ...] count, bool of their shape; None: all."""
         return None if self.ignored_label is None else targets != self.ignored_label
 
     def count(self, targets: Any) -> int:
@@ -326,7 +289,7 @@ class Measures:
         if self.rows is None:
             outputs, targets = (np.concatenate(arrays) for arrays in zip(*self.parts, strict=True))
             return sign * self.task.call_own_metric(outputs, targets)
-        return sign * float(finish(self.task.metric_name, self.rows.sum(axis=0)))
+        return sign * float(METRICS[self.task.metric_name].finish(self.rows.sum(axis=0)))
 
     @property
     def standard_error(self) -> float:
@@ -335,7 +298,7 @@ class Measures:
             return 0.0
         if self.task.is_classification:
             return math.sqrt(self.quality * (1 - self.quality) / len(self.rows))
-        return jackknife_error(jackknife(self.task.metric_name, self.rows))
+        return METRICS[self.task.metric_name].jackknife_error(self.rows)
 
     @property
     def correct(self) -> int | None:
@@ -345,5 +308,3 @@ class Measures:
 
 CLASSIFICATION = Task()
 """One class a sample, cross entropy, accuracy."""
-
-assert set(_KINDS) == set(get_args(TaskKind)), "every kind has its losses and metrics"

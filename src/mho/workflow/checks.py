@@ -173,8 +173,7 @@ class Comparison:
     def _differs(self, theirs: Logits, *, close: float = CLOSE) -> NDArray[np.bool_]:
         """Tell of each sample whether outputs [N, ...] predict something else than the executor's."""
         task, ours = self.test.task, self.logits
-        if task.has_classes:
-            axis = 1 if task.kind in ("classification", "segmentation") else -1
+        if (axis := task.class_axis) is not None:
             return (theirs.argmax(axis=axis) != ours.argmax(axis=axis)).reshape(len(ours), -1).any(axis=1)
         far = np.abs(theirs - ours) > close * np.abs(ours).max()
         return np.asarray(far.reshape(len(ours), -1).any(axis=1))
