@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch.nn import functional
 
+from mho.bit_search.divergences import Probe, measure_divergences
 from mho.bit_search.sensitivity import OPERANDS, FloatArray, SensitivityPrior
 from mho.data.dataset import Split
 from mho.errors import ConfigError, InputFileError
@@ -101,7 +100,8 @@ def probe_layers(
 ) -> Probes:
     """Quantize every operand of every layer alone, and compare answers. Labels are not looked at.
 
-    It takes 1 + 2 * layers * len(bits) passes over the split; the network's policy is put back afterwards.
+    It takes 1 + 2 * layers * len(bits) passes over the split, each from the layer on; the network's policy is put back
+    afterwards.
 
     Args:
         trainable: with float weights, calibrated.
@@ -117,29 +117,12 @@ def probe_layers(
     if not bits or not all(1 <= b <= MAX_BITS for b in bits) or not len(split):
         raise ConfigError(f"bits {list(bits)} on {len(split)} samples", where="probes", expected="1..8, some samples")
     ordered = tuple(sorted(set(bits)))
-    reference, before = Policy.uniform(names, UNIFORM_REFERENCE), trainable.policy
-    found = np.zeros((len(names), len(OPERANDS), len(ordered)))
-    was_training = trainable.training
-    trainable.eval()
-    try:
-        expected = _answer(trainable, reference, split, batch_size)
-        for number, place in enumerate(np.ndindex(found.shape)):
-            layer, operand, width = place
-            narrow = BitWidths(ordered[width], 8) if operand == 0 else BitWidths(8, ordered[width])
-            answers = _answer(trainable, reference.replace({names[layer]: narrow}), split, batch_size)
-            divergence = functional.kl_div(answers, expected, reduction="batchmean", log_target=True)
-            found[place] = max(0.0, float(divergence))
-            if on_progress is not None:
-                on_progress((number + 1) / found.size)
-    finally:
-        trainable.set_policy(before)
-        trainable.train(was_training)
-    return Probes(names, ordered, found, len(split))
-
-
-def _answer(trainable: TrainableNetwork, policy: Policy, split: Split, batch_size: int) -> torch.Tensor:
-    """Return logarithms of probabilities, float64 [samples, classes]."""
-    trainable.set_policy(policy)
-    with torch.no_grad():
-        parts = [trainable(inputs).double() for inputs, _ in ordered_batches(split, batch_size)]
-    return functional.log_softmax(torch.cat(parts), dim=1)
+    pairs = (BitWidths(width, 8) if operand == 0 else BitWidths(8, width) for operand in (0, 1) for width in ordered)
+    every = [Probe(name, widths) for widths in pairs for name in names]
+    every.sort(key=lambda probe: names.index(probe.layer))
+    batches = (inputs for inputs, _ in ordered_batches(split, batch_size))
+    reference = Policy.uniform(names, UNIFORM_REFERENCE)
+    found = measure_divergences(
+        trainable, batches, every, split.task, reference=reference, samples=len(split), on_progress=on_progress
+    )
+    return Probes(names, ordered, found.reshape(len(names), len(OPERANDS), len(ordered)), len(split))

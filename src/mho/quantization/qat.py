@@ -171,6 +171,26 @@ class TrainableNetwork(nn.Module):
                 module.quantized = quantized
             self._awaits_calibration = before[1]
 
+    @contextmanager
+    def layer_at(self, name: str, widths: BitWidths) -> Iterator[None]:
+        """Quantize one layer to calibrated `widths` within the block, whatever the others compute in.
+
+        Raises:
+            PolicyError: nothing was calibrated.
+        """
+        if self._calibration is None:
+            raise PolicyError("the steps are unknown", where=name, hint="calibrate first")
+        module = self.mvm_modules[name]
+        before, quantized = {key: one.clone() for key, one in _grids_of(module).items()}, module.quantized
+        module.quantized = True
+        self._set_widths(name, module, widths, self._calibration)
+        try:
+            yield
+        finally:
+            module.quantized = quantized
+            for key, one in _grids_of(module).items():
+                one.data.copy_(before[key])
+
     def forward(self, *inputs: Tensor | JointInputs) -> Tensor | tuple[Tensor, ...]:
         """Run the network.
 
@@ -191,11 +211,12 @@ class TrainableNetwork(nn.Module):
             )
         tensors = self.take_inputs(inputs)
         self.run(self._steps, tensors)
-        results = [
-            tensors[name].squeeze(1) if drop else tensors[name]
-            for name, drop in zip(self._outputs, self._drop_axis, strict=True)
-        ]
-        return results[0] if len(results) == 1 else tuple(results)
+        results = tuple(self.output_of(tensors, name) for name in self._outputs)
+        return results[0] if len(results) == 1 else results
+
+    def output_of(self, tensors: Mapping[str, Tensor], name: str) -> Tensor:
+        """Return one of the network's outputs, as `forward` does, of what `run` left."""
+        return tensors[name].squeeze(1) if self._drop_axis[self._outputs.index(name)] else tensors[name]
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -293,6 +314,13 @@ class TrainableNetwork(nn.Module):
         for node in self._network.mvm_nodes:
             if node.inputs[0] in inputs:
                 self.mvm_modules[node.name].input_quantizer.log_ratio.requires_grad_(False)
+
+
+def _grids_of(module: MvmModule) -> dict[str, Tensor]:
+    """Return what a layer's widths set, by name; the tensors are the module's own."""
+    quantizers = {"input": module.input_quantizer, "weight": module.weight_quantizer}
+    found = {f"{kind}.{key}": one for kind, own in quantizers.items() for key, one in own.state_dict().items()}
+    return found if module.bias_correction is None else {**found, "bias_correction": module.bias_correction}
 
 
 def _path(node: Node) -> str:

@@ -167,6 +167,36 @@ def test_setting_a_policy_moves_no_tensor(residual) -> None:
     assert places == {name: tensor.data_ptr() for name, tensor in trainable.state_dict().items()}
 
 
+@pytest.mark.parametrize("others", ["8/8", None])
+def test_one_layer_has_other_widths_within_the_block_alone(residual, others: str | None) -> None:
+    network, x = residual(), inputs_for(residual(), 5)
+    trainable = quantized(network, x, "8/8").eval()
+    policy, name = trainable.policy, network.layer_names[1]
+    assert policy is not None
+    if others is None:
+        trainable.set_policy(None)
+    before = trainable(x)
+    with trainable.layer_at(name, BitWidths(2, 3)):
+        found = trainable(x)
+    assert torch.equal(trainable(x), before)
+    trainable.set_policy(policy.replace({name: BitWidths(2, 3)}))
+    for other in () if others else set(network.layer_names) - {name}:
+        trainable.mvm_modules[other].quantized = False
+    assert torch.equal(found, trainable(x))
+    assert not torch.equal(found, before)
+
+
+def test_a_layer_comes_back_after_an_error_and_needs_a_calibration(residual) -> None:
+    network, x = residual(), inputs_for(residual(), 5)
+    trainable = quantized(network, x, "8/8").eval()
+    before, name = trainable(x), network.layer_names[0]
+    with pytest.raises(ZeroDivisionError), trainable.layer_at(name, BitWidths(2, 2)):
+        raise ZeroDivisionError
+    assert torch.equal(trainable(x), before)
+    with pytest.raises(PolicyError, match="calibrate first"), TrainableNetwork(network).layer_at(name, BitWidths(2, 2)):
+        pass
+
+
 def test_activations_after_relu_are_unsigned_and_others_signed(residual, attention) -> None:
     nodes = _calibrated(residual(), "8/4").to_quantized_network().mvm_nodes
     ranges = {n.name: (n.quantization.input.qmin, n.quantization.input.qmax) for n in nodes}
