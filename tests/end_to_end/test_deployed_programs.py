@@ -1,4 +1,6 @@
-"""A deployed ResNet-8 runs elsewhere as it does here: other compilers, processors and tools; every bit agrees.
+"""Deployed programs run elsewhere as they do here: other compilers, processors and tools; every bit agrees.
+
+ResNet-8 with float32 between its layers, and frozen programs of an integer-only digital unit.
 
 Run by `make test-deploy`. Tests are skipped, with a message, where a compiler or an emulator is missing.
 """
@@ -15,10 +17,13 @@ import pytest
 from sklearn.datasets import load_digits
 
 import mho
+from mho.program.container import read_program
 
 pytestmark = pytest.mark.deploy
 
 SAMPLES = 20
+FROZEN = Path(__file__).parents[1] / "golden/deploy"
+PROGRAMS = ("resnet8", "norms")
 STRICT = "-Wall -Wextra -Wpedantic -Wconversion -Werror"
 STOP = "-fno-sanitize-recover=all"
 ARM = ("arm-none-eabi-gcc", "qemu-system-arm")
@@ -42,14 +47,24 @@ def need(*tools: str) -> None:
         pytest.skip(f"not installed: {', '.join(missing)}")
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project of ResNet-8 on digits, of which tests make copies."""
+def make_resnet8() -> tuple[mho.Program, np.ndarray]:
     samples = (load_digits().images / 16).astype(np.float32).reshape(-1, 1, 8, 8)
     quantized = mho.quantize(mho.load("resnet8", input_shape=(1, 8, 8)), "4/4", samples[:128])
-    program = mho.compile(quantized, "pelke2026-4bit")
+    return mho.compile(quantized, "pelke2026-4bit"), samples[-SAMPLES:]
+
+
+def read_frozen(name: str) -> tuple[mho.Program, np.ndarray]:
+    program = read_program(FROZEN / f"{name}.mho")
+    shape = program.buffers[program.inputs[0]].shape
+    return program, np.random.default_rng(0).standard_normal((SAMPLES, *shape)).astype(np.float32)
+
+
+@pytest.fixture(scope="module", params=PROGRAMS)
+def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project of one program, of which tests make copies."""
+    program, inputs = make_resnet8() if request.param == "resnet8" else read_frozen(request.param)
     folder = tmp_path_factory.mktemp("deployed") / "project"
-    mho.emit(program, "c", folder, inputs=samples[-SAMPLES:])
+    mho.emit(program, "c", folder, inputs=inputs)
     return folder
 
 
