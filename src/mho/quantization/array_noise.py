@@ -74,6 +74,7 @@ class ArrayNoise:
         renewal: RangeRenewal | None = None,
         method: NoiseMethod | str = NoiseMethod.STATISTICAL,
         recalibrates: bool = False,
+        trains: bool = True,
     ) -> None:
         """Prepare.
 
@@ -87,6 +88,7 @@ class ArrayNoise:
                 `RangeRenewal` says by itself.
             method: how what arrays do is found.
             recalibrates: whether channels are corrected on each chip (`mho.quantization.recalibrated_noise`).
+            trains: whether gradients are wanted; else what ADCs clip is not counted, which takes time.
 
         Raises:
             ConfigError: the conditions do not fit the hardware, or an unknown method.
@@ -94,6 +96,7 @@ class ArrayNoise:
         """
         _check_placement(hardware)
         self.hardware, self.method, self._recalibrates = hardware, _read_method(method), recalibrates
+        self._trains = trains
         self._renewal = RangeRenewal() if renewal is None else renewal
         self._conditions = Conditions() if conditions is None else conditions
         check_conditions(Device.of(hardware), self._conditions)
@@ -118,7 +121,11 @@ class ArrayNoise:
         place: Any = (hardware, arrays, first, conditions)
         if self.method is NoiseMethod.TILES:
             return TileNoise(*place, one_crossbar=self._shares, renewal=self._renewal)
-        meter = None if is_linear else ConverterMeter(*place, one_crossbar=self._shares, renewal=self._renewal)
+        meter = None
+        if not is_linear:
+            meter = ConverterMeter(
+                *place, one_crossbar=self._shares, renewal=self._renewal, counts_clipping=self._trains
+            )
         return StatisticalNoise(*place, renewal=self._renewal, meter=meter)
 
     def begin_epoch(self) -> None:

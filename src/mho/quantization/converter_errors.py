@@ -36,7 +36,8 @@ class ConverterErrors:
     Attributes:
         gain, bias, deviation: float32 [outputs of all groups]; bias and deviation in integers.
         kept: 0..1, of all outputs; 1 where cells do not deviate.
-        passed: float32 [outputs of all groups], share of what is converted that is not clipped; None: all of it.
+        passed: float32 [outputs of all groups], share of what is converted that is not clipped; None: all of it, or
+            it is not counted.
     """
 
     gain: Tensor
@@ -58,8 +59,10 @@ class ConverterMeter:
         *,
         one_crossbar: bool,
         renewal: RangeRenewal,
+        counts_clipping: bool,
     ) -> None:
         """Prepare; arguments as for `TileNoise`."""
+        self._counts_clipping = counts_clipping
         self._hardware = hardware
         self._ideal = idealize(hardware, (*READ_NOISE, *ADC, *DAC, *WIRES))
         self._arrays, self._place = arrays, (first, conditions)
@@ -89,7 +92,13 @@ class ConverterMeter:
         if self._tiles is None:
             first, conditions = self._place
             self._tiles = TileNoise(
-                self._hardware, arrays, first, conditions, one_crossbar=self._one_crossbar, renewal=self._renewal
+                self._hardware,
+                arrays,
+                first,
+                conditions,
+                one_crossbar=self._one_crossbar,
+                renewal=self._renewal,
+                counts_clipping=self._counts_clipping,
             )
         tiles = self._tiles
         tiles.set_chip(chip)

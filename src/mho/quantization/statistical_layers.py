@@ -93,7 +93,9 @@ class StatisticalLayers:
         self, trainable: TrainableNetwork, arrays: Mapping[str, LayerArrays], keys: Mapping[str, _Key]
     ) -> None:
         """Find out what arrays do to layers that are new, and measure the errors of their converters."""
-        noise = ArrayNoise(self._hardware, arrays, conditions=self._conditions, method=NoiseMethod.STATISTICAL)
+        noise = ArrayNoise(
+            self._hardware, arrays, conditions=self._conditions, method=NoiseMethod.STATISTICAL, trains=False
+        )
         with torch.no_grad(), noise.on(trainable):
             for name, key in keys.items():
                 if key in self._layers:

@@ -7,7 +7,7 @@ ADCs find their ranges here (`mho.quantization.range_renewal`), and what they cl
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -82,6 +82,19 @@ class _Read:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """What does not change while chip and integers stay as they are.
+
+    Attributes:
+        encoded: what cells should hold, of each part.
+        written: by sample, number of the tile, and whether there are wires.
+    """
+
+    encoded: list[NDArray[np.uint8]]
+    written: dict[tuple[int, int, bool], WrittenCells]
+
+
 class TileNoise(LayerNoise):
     """See the module."""
 
@@ -94,14 +107,19 @@ class TileNoise(LayerNoise):
         *,
         one_crossbar: bool,
         renewal: RangeRenewal | None = None,
+        counts_clipping: bool = True,
     ) -> None:
-        """Prepare; tiles have numbers from `first` on, and crossbars of these numbers or all the same."""
+        """Prepare; tiles have numbers from `first` on, and crossbars of these numbers or all the same.
+
+        What `passed` gives is found where `counts_clipping`; it takes a part of the time, and only training needs it.
+        """
+        self._counts_clipping = counts_clipping
         self._ranges: TileRanges | None = None
         if hardware.converters.has_calibrated_adc:
             self._ranges = TileRanges(hardware, RangeRenewal() if renewal is None else renewal)
             self._ideal = without_conversion(hardware)
         self._passed: Tensor | None = None
-        self._kept: dict[tuple[int, int, bool], WrittenCells] | None = None
+        self._keeps_cells, self._kept = False, _Kept([], {})
         self._hardware, self._arrays, self._conditions = hardware, arrays, conditions
         self._one_crossbar = one_crossbar
         self._chip, self._reads = 0, 0
@@ -112,12 +130,12 @@ class TileNoise(LayerNoise):
 
     @contextmanager
     def keeping_cells(self) -> Iterator[None]:
-        """Write cells once within the block, in which chip and integers stay as they are, and reads have no noise."""
-        self._kept = {}
+        """Encode and write cells once within the block, in which chip and integers stay as they are."""
+        self._keeps_cells = True
         try:
             yield
         finally:
-            self._kept = None
+            self._keeps_cells, self._kept = False, _Kept([], {})
 
     def on(self, hardware: Accelerator) -> TileNoise:
         """Return the same tiles, of the same chip, on hardware whose cells are the same and whose ADCs are ideal."""
@@ -160,7 +178,10 @@ class TileNoise(LayerNoise):
         return results_to_product(results, ideal, geometry) - ideal
 
     def passed(self) -> Tensor | None:
-        """Return which share of each result of the last `residual` was not clipped, float32 0..1; None for all."""
+        """Return which share of each result of the last `residual` was not clipped, float32 0..1; None for all.
+
+        None too where clipping is not counted.
+        """
         return self._passed
 
     def _lay_out_codes(self, streamed: Tensor, geometry: Geometry, offset: int) -> NDArray[np.integer]:
@@ -185,27 +206,31 @@ class TileNoise(LayerNoise):
         sums = torch.zeros(len(codes), count + 1, dtype=torch.float64)  # the last one is dropped
         if ranges is not None and ranges.are_due:
             self._find_ranges(ranges, whole, codes)
-        within = None if ranges is None else _Within(torch.zeros_like(sums), torch.zeros_like(sums))
+        within = None
+        if ranges is not None and self._counts_clipping:
+            within = _Within(torch.zeros_like(sums), torch.zeros_like(sums))
         for read in self._list_reads(whole):
             some = read.images(len(codes))
             self._add_read(read, codes[some], sums[some], None if within is None else within.cut(some))
         return sums[:, :-1].contiguous(), None if within is None else within.share()[:, :-1].contiguous()
 
-    def _list_reads(self, whole: NDArray[np.int64]) -> Iterator[_Read]:
-        """Write all matrices [samples, groups, outputs, inputs], and yield each read of each tile."""
-        encoded = [part.encode(whole) for part in self._arrays.parts]
-        for sample in range(len(whole)):
+    def _list_reads(self, whole: NDArray[np.int64], samples: int | None = None) -> Iterator[_Read]:
+        """Write matrices [samples, groups, outputs, inputs], of the first `samples` or all, and yield their reads."""
+        kept = self._kept if self._keeps_cells else _Kept([], {})
+        if not kept.encoded:
+            kept.encoded.extend(part.encode(whole) for part in self._arrays.parts)
+        for sample in range(len(whole) if samples is None else samples):
             number = 0
             for placed in self._tiles:
                 seed = CrossbarSeed(self._chip, 0 if self._one_crossbar else placed.number)
-                digits = _pack(encoded[placed.part][sample], placed.tile)
                 write = placed.number + sample * len(self._tiles)
                 key = sample, placed.number, self._hardware.array.has_wires
-                written = None if self._kept is None else self._kept.get(key)
+                written = kept.written.get(key)
                 if written is None:
+                    digits = _pack(kept.encoded[placed.part][sample], placed.tile)
                     written = write_crossbar(self._hardware, digits, seed, write=write, conditions=self._conditions)
-                if self._kept is not None:
-                    self._kept[key] = written
+                if self._keeps_cells:
+                    kept.written[key] = written
                 for rows in placed.tile.reads:
                     yield _Read(placed, rows, written, seed, number, sample if self._arrays.is_stored else None)
                     number += 1
@@ -214,7 +239,7 @@ class TileNoise(LayerNoise):
         """Add what a read gives in all windows to `sums`."""
         tile, ranges = read.placed.tile, self._ranges
         found = None if ranges is None else ranges.of_read(read.number)
-        product = read.product(self._hardware, ranges=found, is_observed=ranges is not None)
+        product = read.product(self._hardware, ranges=found, is_observed=within is not None)
         self._reads += 1
         stream = CrossbarSeed(self._chip, read.placed.number).stream(Purpose.READS, self._reads)
         for some, driven in _gather(tile, read.rows, codes):
@@ -227,20 +252,21 @@ class TileNoise(LayerNoise):
 
     def _find_ranges(self, ranges: TileRanges, whole: NDArray[np.int64], codes: NDArray[np.integer]) -> None:
         """Let all tiles of the chip run with ideal ADCs, and find ranges for what occurs."""
-        bitlines, first = [], []
-        for read in self._list_reads(whole[:1]):
-            product = read.product(self._ideal, is_observed=True)
-            bitlines.append(read.written.bitlines[product.conversions.plus])
-            first.append(product)
+        first = [(read, read.product(self._ideal, is_observed=True)) for read in self._list_reads(whole, samples=1)]
+        bitlines = [read.written.bitlines[product.conversions.plus] for read, product in first]
+
+        def list_products() -> Iterable[tuple[_Read, ArrayProduct]]:
+            if not self._arrays.is_stored:
+                return first
+            return ((read, read.product(self._ideal, is_observed=True)) for read in self._list_reads(whole))
 
         def run() -> Iterator[tuple[int, ArrayProduct, Tensor]]:
-            for read in self._list_reads(whole):
-                product = read.product(self._ideal, is_observed=True)
+            for read, product in list_products():
                 for _, driven in _gather(read.placed.tile, read.rows, codes[read.images(len(codes))]):
                     yield read.number, product, torch.from_numpy(driven)
 
         with exact_products():
-            ranges.find(bitlines, first, run)
+            ranges.find(bitlines, [product for _, product in first], run)
 
     def _add_up(self, streamed: Tensor, integers: Tensor, geometry: Geometry, offset: int) -> Tensor:
         """Return the sums of codes that the digital unit takes, [images, groups, 1, positions]."""

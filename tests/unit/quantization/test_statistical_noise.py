@@ -13,8 +13,9 @@ import pytest
 import torch
 from accelerators import make_accelerator
 from network_builder import NetworkBuilder
-from quantized_layers import classified_squares, inputs_for, noise_for, only_layer, only_module, quantized
+from quantized_layers import classified_squares, inputs_for, noise_for, only_layer, only_module, product, quantized
 
+from mho.array.calibration import RangeMethod, RangeRule
 from mho.array.cell_statistics import cell_statistics
 from mho.mapping.layer_arrays import arrays_of_network
 from mho.mapping.layer_mapping import MappingModel
@@ -128,6 +129,30 @@ def test_errors_of_converters_are_measured_when_ranges_are_due_and_not_where_the
         noise.begin_epoch()
         trainable(x)
         assert layer.errors is found[0]
+
+
+@pytest.mark.parametrize("layer", [convolution, product])
+def test_errors_are_the_same_whether_clipping_is_counted_or_not(
+    layer: Callable[[], tuple[TrainableNetwork, torch.Tensor]],
+) -> None:
+    trainable, x = layer()
+    accelerator = make_accelerator(
+        48, 24, 2, array=CELLS, converters={"adc_bits": 2, "adc_range": "calibrated-layer", "adc_offset_lsb": 0.5}
+    )
+    arrays = arrays_of_network(trainable.network, trainable.policy, accelerator, MappingModel.PAPER)
+    renewal, found = RangeRenewal(RangeRule(RangeMethod.PERCENTILE, 0.5)), []
+    for trains in (True, False):
+        noise = ArrayNoise(accelerator, arrays, renewal=renewal, method="statistical", trains=trains)
+        with noise.on(trainable), torch.no_grad():
+            noise.redraw(torch.Generator().manual_seed(1))
+            trainable(x)
+        found.append(only_layer(noise).errors)
+    assert found[0].passed is not None
+    assert float(found[0].deviation.max()) > 0
+    assert found[1].passed is None
+    assert found[0].kept == found[1].kept
+    for name in ("gain", "bias", "deviation"):
+        assert torch.equal(getattr(found[0], name), getattr(found[1], name))
 
 
 def test_what_is_clipped_passes_no_gradient() -> None:
