@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -69,12 +69,16 @@ class _Read:
         return slice(count) if self.sample is None else slice(self.sample, self.sample + 1)
 
     def product(self, hardware: Accelerator, *, ranges: Range | None = None, is_observed: bool) -> ArrayProduct:
-        """Return the product that the rows compute on hardware, with ranges of its ADCs where these are calibrated."""
+        """Return the product that the rows compute on hardware, with ranges of its ADCs where these are calibrated.
+
+        Cells may have been written for hardware whose reads have noise, and this one's have none.
+        """
+        written = self.written if hardware.array.read_noise else replace(self.written, variance=None)
         layout = self.placed.tile.layout.drive_rows(self.rows.start, self.rows.stop)
         return make_product(
             hardware,
             layout,
-            self.written,
+            written,
             self.seed,
             first_row=self.rows.start,
             ranges=ranges,

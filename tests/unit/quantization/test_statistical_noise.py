@@ -155,6 +155,18 @@ def test_errors_are_the_same_whether_clipping_is_counted_or_not(
         assert torch.equal(getattr(found[0], name), getattr(found[1], name))
 
 
+def test_the_same_cells_behind_ideal_converters_are_read_without_noise() -> None:
+    """Reads are all that errs here: what is measured behind ideal converters is exact, and all of it is kept."""
+    trainable, x = convolution()
+    reads = {"read_noise": 0.03, "read_noise_of": "range"}
+    accelerator = make_accelerator(48, 24, 2, array=reads, converters={"adc_bits": 8, "adc_range": "calibrated-layer"})
+    noise = noise_for(trainable, accelerator, method="statistical")
+    with noise.on(trainable), torch.no_grad():
+        noise.redraw(torch.Generator().manual_seed(1))
+        trainable(x)
+    assert only_layer(noise).errors.kept == 1.0
+
+
 def test_what_is_clipped_passes_no_gradient() -> None:
     trainable, x = convolution()
     accelerator = make_accelerator(48, 24, 2, converters={"adc_bits": 2, "adc_range": "calibrated-layer"})
