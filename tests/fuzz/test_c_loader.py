@@ -34,12 +34,12 @@ def mutate(fuzzer: Path, name: str, count: int) -> None:
 
 
 @pytest.mark.deploy
-@pytest.mark.parametrize("name", ["conv", "attention", "chip", "turns", "integer", "decoder", "order", "norms"])
+@pytest.mark.parametrize("name", ["conv", "attention", "chip", "reloads", "integer", "decoder", "order", "norms"])
 def test_damaged_images_are_refused(fuzzer, name):
     mutate(fuzzer, name, 1_000)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["conv", "attention", "chip", "turns", "integer", "decoder", "order", "norms"])
+@pytest.mark.parametrize("name", ["conv", "attention", "chip", "reloads", "integer", "decoder", "order", "norms"])
 def test_ten_thousand_damaged_images_are_refused(fuzzer, name):
     mutate(fuzzer, name, 10_000)

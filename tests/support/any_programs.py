@@ -1,4 +1,4 @@
-"""Random programs of any regime: on one crossbar, with tiles that stay, with tiles that take turns."""
+"""Random programs of any regime: on one crossbar, with tiles that stay, with tiles that are reloaded."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def resident_programs(draw: Any) -> tuple[Network, Program]:
 
 @st.composite
 def reload_programs(draw: Any) -> tuple[Network, Program]:
-    """Strategy of small quantized networks, each with a program whose tiles take turns in too few crossbars."""
+    """Strategy of small quantized networks, each with a program whose tiles are reloaded into too few crossbars."""
     try:
         network, _, program = random_reload(draw(choosers()))
     except MappingError:

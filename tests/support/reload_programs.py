@@ -1,4 +1,4 @@
-"""Programs whose tiles take turns in too few crossbars, of random small networks: any mappings and any plan."""
+"""Programs whose tiles are reloaded into too few crossbars, of random small networks: any mappings and any plan."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ def timing(program: Program | str | Path, *, batch: int | None = None) -> Progra
 
     Returns:
         Where tiles stay and layers overlap, a `mho.simulation.plan_timing.PlanTiming`, simulated with interconnect and
-        buffers; where tiles take turns in crossbars, a `mho.simulation.reloaded_timing.ReloadedTiming`, of a batch; on
+        buffers; where tiles are reloaded, a `mho.simulation.reloaded_timing.ReloadedTiming`, of a batch; on
         one crossbar, a `mho.simulation.timing.ProgramTiming`. All have `latency_ps` and `writes`.
 
     Raises:

@@ -76,7 +76,7 @@ def compile_model(
 
     The program holds the instructions and the cells of every tile, and runs with `mho simulate`. It makes of the
     accelerator what its crossbars allow, and carries the schedule that `mho schedule` finds: where they hold all tiles,
-    weights stay, layers overlap, and every window waits for what it reads; where they do not, tiles take turns, and
+    weights stay, layers overlap, and every window waits for what it reads; where they do not, tiles are reloaded, and
     --batch inputs share the writes of weights. One crossbar (--crossbars 1) is used again for every tile.
     """
     check_file_is_there(

@@ -15,11 +15,11 @@ from typing import Any, get_args, get_origin, get_type_hints
 from mho.errors import ProgramError
 from mho.program.geometry import AccumulatorLayout, ConvGeometry, LinearGeometry, MatmulGeometry
 from mho.program.instructions import INSTRUCTIONS, Affine, Instruction, Span
+from mho.program.reloads import LayerReloads, ProgramReloads
 from mho.program.schedule import LayerSchedule, Schedule, StoredWait, Wait
-from mho.program.turns import LayerTurns, TurnSchedule
 
 _GEOMETRIES = (ConvGeometry, LinearGeometry, MatmulGeometry)
-_PLAIN = (AccumulatorLayout, Schedule, LayerSchedule, Wait, StoredWait, TurnSchedule, LayerTurns)
+_PLAIN = (AccumulatorLayout, Schedule, LayerSchedule, Wait, StoredWait, ProgramReloads, LayerReloads)
 """Written without their kind, which follows from their place."""
 
 _SCALARS = frozenset((int, float, str, bool))
@@ -37,18 +37,18 @@ def decode_instructions(value: Any, where: str) -> tuple[Instruction, ...]:
     return _decode_body(value, where)
 
 
-def encode_schedule(schedule: Schedule | TurnSchedule | None) -> Any:
+def encode_schedule(schedule: Schedule | ProgramReloads | None) -> Any:
     """Return the JSON value of a schedule, or of none."""
     return None if schedule is None else _encode(schedule)
 
 
-def decode_schedule(value: Any, where: str) -> Schedule | TurnSchedule | None:
+def decode_schedule(value: Any, where: str) -> Schedule | ProgramReloads | None:
     """Read what `encode_schedule` made. Raises `ProgramError` that names the place."""
     if value is None:
         return None
-    has_turns = isinstance(value, dict) and "rotating" in value
-    schedule = _decode_fields(value, TurnSchedule if has_turns else Schedule, where)
-    assert isinstance(schedule, Schedule | TurnSchedule)
+    has_reloads = isinstance(value, dict) and "rotating" in value
+    schedule = _decode_fields(value, ProgramReloads if has_reloads else Schedule, where)
+    assert isinstance(schedule, Schedule | ProgramReloads)
     return schedule
 
 

@@ -27,13 +27,13 @@ from mho.hardware.loading import accelerator_from_json
 from mho.input_files import check_memory, check_regular_file, parse_json, tell_kind
 from mho.program.codec import decode_instructions, decode_schedule, encode_instructions, encode_schedule
 from mho.program.program import Buffer, BufferKind, Program
-from mho.program.turns import TurnSchedule
+from mho.program.reloads import ProgramReloads
 from mho.program.verify import verify_program
 
 MAGIC = b"MHOPROG\n"
 FORMAT_VERSION = 3
-TURNS_VERSION = 4
-"""Of programs whose tiles take turns in several crossbars, which version 3 does not have; all else is the same."""
+RELOAD_VERSION = 4
+"""Of programs whose tiles are reloaded into several crossbars, which version 3 does not have; all else is the same."""
 ALIGNMENT = 64
 _PREFIX = struct.Struct("<8sIQQ32s")
 _DTYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "bool")
@@ -138,12 +138,12 @@ def _header(program: Program, table: dict[str, Any]) -> bytes:
 
 
 def _find_version(program: Program) -> int:
-    return TURNS_VERSION if isinstance(program.schedule, TurnSchedule) else FORMAT_VERSION
+    return RELOAD_VERSION if isinstance(program.schedule, ProgramReloads) else FORMAT_VERSION
 
 
 def _other_version(version: int, where: str) -> ProgramError:
     return ProgramError(
-        f"program format {version}", where=where, expected=f"format {FORMAT_VERSION} or {TURNS_VERSION}",
+        f"program format {version}", where=where, expected=f"format {FORMAT_VERSION} or {RELOAD_VERSION}",
         hint="compile it again with this mho, or update mho",
     )  # fmt: skip
 
@@ -159,7 +159,7 @@ def _split(content: NDArray[np.uint8], where: str) -> tuple[int, dict[str, Any],
             hint=f"mho compile {where} --accelerator NAME -o P.mho makes one" if where.endswith(".onnx") else "",
         )
     _, version, header_length, file_length, digest = _PREFIX.unpack(bytes(content[: _PREFIX.size]))
-    if version not in (FORMAT_VERSION, TURNS_VERSION):
+    if version not in (FORMAT_VERSION, RELOAD_VERSION):
         raise _other_version(version, where)
     header_stop = _PREFIX.size + header_length
     if file_length != content.size or header_stop > content.size:

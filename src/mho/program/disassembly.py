@@ -32,9 +32,9 @@ from mho.program.instructions import (
 )
 from mho.program.layer_content import LayerContent, collect_layers
 from mho.program.program import BufferKind, Program, walk
+from mho.program.reload_work import list_layer_tiles
+from mho.program.reloads import ProgramReloads
 from mho.program.schedule import LayerSchedule, Schedule
-from mho.program.turn_work import list_layer_tiles
-from mho.program.turns import TurnSchedule
 
 _INDENT = "  "
 
@@ -54,7 +54,7 @@ class LayerSummary:
         writes: crossbar writes that it executes; a tile that an earlier layer's write brings is none. In a program for
             a chip those of one copy: of weights once for all samples, of operands for each.
         operand_writes: those of them that write an operand, which earlier layers make, for each sample.
-        copies: sets of crossbars that share its windows; 1 but in programs for a chip. Where tiles take turns, the
+        copies: sets of crossbars that share its windows; 1 but in programs for a chip. Where tiles are reloaded, the
             crossbars that share those of one tile, at most.
         mvms: crossbar reads.
         cells_bytes: size of the constants that its tiles come from.
@@ -121,7 +121,7 @@ def _summarize_layer(program: Program, content: LayerContent) -> LayerSummary:
     copies = 1
     if isinstance(program.schedule, Schedule):
         copies = len(program.schedule[layer.name].copies)
-    elif isinstance(program.schedule, TurnSchedule):
+    elif isinstance(program.schedule, ProgramReloads):
         copies = max(program.schedule[layer.name].copies, default=1)
     return LayerSummary(
         name=layer.name,
@@ -180,7 +180,7 @@ def _lines(program: Program) -> Iterator[str]:
     if program.schedule is not None:
         yield ""
         yield "schedule:"
-        yield from _turns(program) if isinstance(program.schedule, TurnSchedule) else _windows(program)
+        yield from _reloads(program) if isinstance(program.schedule, ProgramReloads) else _windows(program)
 
 
 def _windows(program: Program) -> Iterator[str]:
@@ -190,10 +190,10 @@ def _windows(program: Program) -> Iterator[str]:
         yield from _scheduled(layer)
 
 
-def _turns(program: Program) -> Iterator[str]:
-    """Yield the turns of tiles, those of the first batch; others lie in constants."""
+def _reloads(program: Program) -> Iterator[str]:
+    """Yield the reloads of the first batch; those of others lie in constants."""
     schedule, layers = program.schedule, list_layer_tiles(program)
-    assert isinstance(schedule, TurnSchedule), "a schedule of turns"
+    assert isinstance(schedule, ProgramReloads), "a schedule with reloads"
     batches = len(layers[0].crossbars)
     period = f"a period of {plural(batches, 'batch', 'batches')} of {plural(schedule.batch, 'input')}"
     yield f"{_INDENT}{period}; x0..x{schedule.used_crossbars - 1}, from x{schedule.rotating} on for good"
@@ -203,9 +203,9 @@ def _turns(program: Program) -> Iterator[str]:
     if not schedule.writes_ahead:
         yield f"{_INDENT}a batch begins with nothing written"
     for layer in layers:
-        yield f"{_INDENT}layer {layer.content.layer.name}: {layer.turns.crossbars}[batch, turn]"
-        for number, copies in enumerate(layer.turns.copies):
-            first = layer.first_turns[number]
+        yield f"{_INDENT}layer {layer.content.layer.name}: {layer.reloads.crossbars}[batch, reload]"
+        for number, copies in enumerate(layer.reloads.copies):
+            first = layer.first_reloads[number]
             own = layer.crossbars[0, first : first + copies * layer.samples].tolist()
             yield f"{2 * _INDENT}tile {number} in {', '.join(f'x{crossbar}' for crossbar in own)}"
 

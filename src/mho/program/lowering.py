@@ -22,10 +22,10 @@ from mho.policy import BitWidths, Policy
 from mho.program.instructions import Digital, Instruction, Layer
 from mho.program.layer_lowering import LoweredLayer, lower_layer
 from mho.program.program import NORMALIZES_INPUT, STATES, Buffer, BufferKind, Program
+from mho.program.reload_lowering import ReloadLowering
+from mho.program.reloads import ProgramReloads
 from mho.program.schedule import LayerSchedule, Schedule, StoredWait, Wait
 from mho.program.shared_writes import join_writes
-from mho.program.turn_lowering import TurnLowering
-from mho.program.turns import TurnSchedule
 from mho.program.verify import verify_program
 from mho.scheduling.chip_schedule import ChipSchedule
 from mho.scheduling.reload_schedule import ReloadSchedule
@@ -115,8 +115,8 @@ def compile_schedule(
 
 
 def _compile_reload(quantized: Network, schedule: ReloadSchedule, metadata: Mapping[str, Any]) -> Program:
-    """Compile a network whose tiles take turns, in the order of its schedule."""
-    lowering, lowered, computed = TurnLowering(schedule), [], lower_digital(quantized, schedule.accelerator)
+    """Compile a network whose tiles are reloaded, in the order of its schedule."""
+    lowering, lowered, computed = ReloadLowering(schedule), [], lower_digital(quantized, schedule.accelerator)
     for number, node in enumerate(computed.network.mvm_nodes):
         with naming_layer(node.name):
             lowered.append(lowering.lower(computed.network, node, number))
@@ -165,7 +165,7 @@ def assemble_program(
     lowered: Sequence[LoweredLayer],
     layers: Iterable[Layer],
     more_constants: Mapping[str, NDArray[Any]],
-    schedule: Schedule | TurnSchedule | None,
+    schedule: Schedule | ProgramReloads | None,
     metadata: Mapping[str, Any],
 ) -> Program:
     """Put lowered layers and digital operations together to a verified program.

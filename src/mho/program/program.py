@@ -19,8 +19,8 @@ from mho.formats import plural
 from mho.hardware.spec import Accelerator
 from mho.network.state import State, check_states, read_states
 from mho.program.instructions import Instruction, Layer, Loop, Window
+from mho.program.reloads import ProgramReloads
 from mho.program.schedule import Schedule
-from mho.program.turns import TurnSchedule
 from mho.scheduling.regime import Regime
 
 NORMALIZES_INPUT = "normalizes_input"
@@ -85,7 +85,7 @@ class Program(Tabular):
         instructions: in execution order.
         metadata: what it came from (policy, hashes, versions): JSON values.
         schedule: which crossbars hold copies of the layers, and what their windows wait for, where every layer has
-            crossbars of its own; which crossbars tiles take in turn, where they are rewritten in several; None for a
+            crossbars of its own; which crossbars tiles are reloaded into, where these are too few; None for a
             program of one crossbar that is used again for every tile.
     """
 
@@ -97,7 +97,7 @@ class Program(Tabular):
     constants: Mapping[str, NDArray[Any]]
     instructions: tuple[Instruction, ...]
     metadata: Mapping[str, Any]
-    schedule: Schedule | TurnSchedule | None = None
+    schedule: Schedule | ProgramReloads | None = None
 
     def __post_init__(self) -> None:
         if shared := set(self.buffers) & set(self.constants):

@@ -47,9 +47,9 @@ from mho.program.integer_checks import check_integers
 from mho.program.layer_content import collect_layers
 from mho.program.layer_proof import LayerProduct, prove_layer
 from mho.program.program import BufferKind, Program, walk
+from mho.program.reload_work import check_reloads
+from mho.program.reloads import ProgramReloads
 from mho.program.schedule import Schedule
-from mho.program.turn_work import check_turns
-from mho.program.turns import TurnSchedule
 
 _LARGEST_SHIFT = 32
 _LARGEST_CORRECTION = 2**62
@@ -105,8 +105,8 @@ def prove_program(program: Program) -> Iterator[LayerProduct]:
         yield product
     if isinstance(program.schedule, Schedule):
         check_schedule(program, sizes)
-    elif isinstance(program.schedule, TurnSchedule):
-        check_turns(program)
+    elif isinstance(program.schedule, ProgramReloads):
+        check_reloads(program)
 
 
 def _check(checker: Checker, item: Instruction) -> None:

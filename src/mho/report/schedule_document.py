@@ -81,7 +81,7 @@ class ReloadFigures(FrozenModel):
     staying_crossbars: int
     """Crossbars that hold tiles for good."""
     rewritten_crossbars: int
-    """Crossbars in which all other tiles take turns."""
+    """Crossbars into which all other tiles are reloaded."""
     is_optimal: bool
     """True where no plan for these tiles is faster."""
     waiting_us: float

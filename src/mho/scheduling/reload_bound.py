@@ -149,8 +149,8 @@ class _LayerBound:
         times = np.maximum(self.floor_ps, -(-(self.all_held + late * self.write_ps) // reading))
         if not self.copies and rotating:
             rounds = -(-(self.tiles - staying) // rotating)
-            in_turns = rounds * self.least_held + np.maximum(0, rounds - 1) * self.write_ps
-            times = np.maximum(times, in_turns)
+            by_rounds = rounds * self.least_held + np.maximum(0, rounds - 1) * self.write_ps
+            times = np.maximum(times, by_rounds)
         if not rotating:
             times[: self.tiles] = _NEVER
         return np.asarray(times + self.extra_ps)

@@ -17,7 +17,7 @@ _TIMED_TILES = 100_000
 """Tiles that the improvement of one plan may time, a plan's tiles counted for each time it is timed."""
 _IMPROVED = 2
 _ROUNDS = (1, 2, 3, 4, 6, 8, 16, 32)
-"""Turns of the rotating crossbars in one layer that are tried beside the most there may be."""
+"""Rounds of the rotating crossbars in one layer that are tried beside the most there may be."""
 _GRID = 40
 """Numbers of staying crossbars that are tried for one layer, about."""
 
@@ -191,11 +191,11 @@ class Planner:
         write = max(group.write_ps for group in groups)
         digital = sum(g.tiles * copies * g.digital_of_tile_ps(copies) for g in groups)
         rounds = -(-(tiles * copies - staying) // used)
-        in_turns = rounds * held + max(0, rounds - 1) * write
+        by_rounds = rounds * held + max(0, rounds - 1) * write
         if not groups[0].can_stay:
-            in_turns += write
+            by_rounds += write
         is_wide = rounds > 0 and min(used, tiles * copies - staying) > self._rotating // 2
-        time = max(held if staying else 0, in_turns, digital)
+        time = max(held if staying else 0, by_rounds, digital)
         # What the link brings for one layer may come while others are read, but all of it takes its time.
         link = max(group.transfer_ps for group in groups) * (tiles * copies - staying)
         return Option(staying, copies, time, max(write if is_wide else 0, link - time))

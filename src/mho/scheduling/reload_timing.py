@@ -1,6 +1,6 @@
 """When each tile is written and read on a chip of fewer crossbars than tiles, input after input.
 
-Some tiles stay in crossbars of their own. All others take turns in the rotating crossbars, in the order of layers:
+Some tiles stay in crossbars of their own. All others are reloaded into the rotating crossbars, in the order of layers:
 the next tile goes to the crossbar that is free first, and is written there at once, however early (only operands that
 are made by earlier layers wait for them). A layer is read when the one before it is finished. So the end of an input
 writes the first tiles of the next.
@@ -19,8 +19,8 @@ import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from mho.scheduling.grouped_reloads import GroupedRun
 from mho.scheduling.reload_tiles import NetworkTiles
-from mho.scheduling.reload_turns import TurnTimes
 
 _MOST_INPUTS = 24
 """Inputs in which a state of the crossbars must repeat; where none does, each input starts with nothing written."""
@@ -34,7 +34,7 @@ State = tuple[tuple[int, ...], int]
 
 @dataclass(frozen=True)
 class ReloadPlan:
-    """Which tiles stay, and how many crossbars the others take turns in.
+    """Which tiles stay, and how many crossbars the others are reloaded into.
 
     Attributes:
         rotating: crossbars that are written again and again.
@@ -167,11 +167,11 @@ def measure_gaps(intervals: Iterable[tuple[int, int]], start_ps: int) -> int:
 
 def _run_input(work: NetworkTiles, plan: ReloadPlan, state: State) -> tuple[int, State]:
     """Return the time of one input from a state, ps, and the state that it leaves."""
-    if plan.rotating < _MANY or not TurnTimes.can_time(work, plan.copies):
+    if plan.rotating < _MANY or not GroupedRun.can_time(work, plan.copies):
         run = InputRun(work, plan, state)
         return run.now, run.state_after()
-    turns = TurnTimes(work, plan.copies, plan.staying, *state, does_one_thing=plan.does_one_thing)
-    return turns.now, cut_state(work, plan, turns.free.tolist(), turns.link, turns.now)
+    grouped = GroupedRun(work, plan.copies, plan.staying, *state, does_one_thing=plan.does_one_thing)
+    return grouped.now, cut_state(work, plan, grouped.free.tolist(), grouped.link, grouped.now)
 
 
 def cut_state(work: NetworkTiles, plan: ReloadPlan, free: Sequence[int], link: int, now: int) -> State:

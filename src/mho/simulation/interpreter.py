@@ -1,7 +1,8 @@
 """The slow and obvious engine: it runs a program instruction by instruction, as the hardware would.
 
 A program of one crossbar runs in the order of its instructions; one for a chip runs in the order of its schedule
-(`mho.simulation.schedule_order`, `mho.simulation.turn_order`). `mho.simulation.executor` gives the same results, fast.
+(`mho.simulation.schedule_order`, `mho.simulation.reload_order`). `mho.simulation.executor` gives the same results,
+fast.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from mho.mapping.event_counts import EventCounts
 from mho.program.program import Program
 from mho.program.schedule import Schedule
 from mho.simulation.machine import Step, execute, make_machine, run_body
+from mho.simulation.reload_order import run_in_reload_order
 from mho.simulation.samples import allocate_outputs, check_inputs, present_outputs
 from mho.simulation.schedule_order import run_in_schedule_order
-from mho.simulation.turn_order import run_in_turn_order
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def interpret(
         elif isinstance(program.schedule, Schedule):
             run_in_schedule_order(machine)
         else:
-            run_in_turn_order(machine)
+            run_in_reload_order(machine)
         for name, array in outputs.items():
             array[start : start + at_once] = machine.buffers[name]
         for name, counts in machine.skipped.items():

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from mho.errors import ProgramError
 from mho.hardware.spec import Accelerator
 from mho.program.program import Program
-from mho.program.turn_work import derive_turn_work
-from mho.scheduling.given_turns import time_turns
+from mho.program.reload_work import derive_reload_work
+from mho.scheduling.given_reloads import time_reloads
 from mho.scheduling.reload_cycle import ReloadCycle
 from mho.scheduling.reload_tiles import NetworkTiles
 from mho.scheduling.reload_timing import ReloadPlan, ReloadTiming
@@ -32,21 +32,21 @@ class ReloadedTiming(ReloadCycle):
 
 
 def time_reloaded(program: Program, *, batch: int | None = None) -> ReloadedTiming:
-    """Return the times of a verified program whose tiles take turns in crossbars.
+    """Return the times of a verified program whose tiles are reloaded.
 
     Args:
-        program: that carries a schedule of turns.
+        program: that carries a schedule with reloads.
         batch: inputs that share the writes of weights, which the program was compiled for; None: as many.
 
     Raises:
         ProgramError: the program has no such schedule, or another batch.
         ScheduleError: its periods do not settle.
     """
-    work = derive_turn_work(program)
+    work = derive_reload_work(program)
     if batch not in (None, work.tiles.batch):
         raise ProgramError(
             f"a batch of {batch}", where=program.name, expected=f"the {work.tiles.batch} that it was compiled for",
             hint="compile it with another batch: inputs of one share the writes of weights",
         )  # fmt: skip
-    timing = time_turns(work.tiles, work.plan, work.turns)
+    timing = time_reloads(work.tiles, work.plan, work.reloads)
     return ReloadedTiming(program.accelerator, work.tiles, work.plan, timing)

@@ -1,8 +1,8 @@
 """Where the tiles of a program lie on a chip: which blocks are written together, in which crossbars, in which write.
 
 Writes of a crossbar are numbered in the order of the program, as each has errors of its own. A copy that has a crossbar
-of its own is written as the one that instructions name. Where tiles take turns, a copy's write is the turn of its
-crossbar in the first batch, and stands for that of all later ones: weights are written once in a simulation.
+of its own is written as the one that instructions name. Where tiles are reloaded, a copy's write is that of
+its crossbar in the first batch, and stands for that of all later ones: weights are written once in a simulation.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from functools import cached_property
 from mho.program.instructions import WriteTile
 from mho.program.layer_content import LayerContent, Write
 from mho.program.program import Program
+from mho.program.reload_work import derive_reload_work, list_reloaded_tiles
+from mho.program.reloads import ProgramReloads
 from mho.program.schedule import Schedule
-from mho.program.turn_work import derive_turn_work, list_turn_tiles
-from mho.program.turns import TurnSchedule
 from mho.simulation.tile_loops import count_matrices
 
 
@@ -37,7 +37,7 @@ class TilePlace:
     Attributes:
         crossbar: that holds it.
         number: of its first write there.
-        writes: of the crossbar, for each sample; where tiles take turns, for each batch.
+        writes: of the crossbar, for each sample; where tiles are reloaded, for each batch.
         others: where it stores an operand of each input of a batch, the places of inputs after the first.
     """
 
@@ -59,7 +59,7 @@ class TilePlaces:
     def batch(self) -> int:
         """Inputs that share the writes of weights, and the windows of copies."""
         schedule = self._program.schedule
-        return schedule.batch if isinstance(schedule, TurnSchedule) else 1
+        return schedule.batch if isinstance(schedule, ProgramReloads) else 1
 
     def write_of(self, block: Write) -> TileWrite:
         """Return the write that a block belongs to."""
@@ -67,8 +67,8 @@ class TilePlaces:
 
     def list_copies(self, content: LayerContent, block: Write) -> tuple[TilePlace, ...]:
         """Return where all copies lie of a block that a layer reads."""
-        if isinstance(self._program.schedule, TurnSchedule):
-            return self._turns[id(block)]
+        if isinstance(self._program.schedule, ProgramReloads):
+            return self._reloads[id(block)]
         write, crossbars = self._writes[id(block)], [block.crossbar]
         if isinstance(self._program.schedule, Schedule):
             number = next(number for number, one in enumerate(content.writes) if one is block)
@@ -76,14 +76,14 @@ class TilePlaces:
         return tuple(TilePlace(crossbar, write.number, write.writes) for crossbar in crossbars)
 
     @cached_property
-    def _turns(self) -> dict[int, tuple[TilePlace, ...]]:
-        """The places of blocks whose tiles take turns, in the first batch."""
-        (row, *_), numbers = derive_turn_work(self._program).turns.crossbars, Counter[int]()
-        writes, turns, found = Counter(row), iter(row), dict[int, tuple[TilePlace, ...]]()
-        for tile in list_turn_tiles(self._program):
+    def _reloads(self) -> dict[int, tuple[TilePlace, ...]]:
+        """The places of blocks whose tiles are reloaded, in the first batch."""
+        (row, *_), numbers = derive_reload_work(self._program).reloads.crossbars, Counter[int]()
+        writes, crossbars, found = Counter(row), iter(row), dict[int, tuple[TilePlace, ...]]()
+        for tile in list_reloaded_tiles(self._program):
             own: list[list[TilePlace]] = [[] for _ in range(tile.copies)]
             for _, copy in itertools.product(range(self.batch if tile.is_stored else 1), range(tile.copies)):
-                crossbar = next(turns)
+                crossbar = next(crossbars)
                 own[copy].append(TilePlace(crossbar, numbers[crossbar], writes[crossbar]))
                 numbers[crossbar] += 1
             places = tuple(replace(first, others=tuple(others)) for first, *others in own)

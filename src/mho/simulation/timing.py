@@ -16,7 +16,7 @@ from mho.program.chip_work import derive_chip_work
 from mho.program.instruction_costs import count_operations, count_shift_add, price_layer
 from mho.program.instructions import DigitalProduct, Layer, Mvm, ShiftAdd, SumInputs, WriteDynamicTile, WriteTile
 from mho.program.program import Program, walk
-from mho.program.turns import TurnSchedule
+from mho.program.reloads import ProgramReloads
 from mho.program.window_proof import find_window_sizes
 from mho.scheduling.asap import check_batch
 from mho.simulation.plan_timing import PlanTiming
@@ -123,7 +123,7 @@ def time_on_chip(
         ProgramError: the program has no schedule, or rewrites tiles for another batch.
         ScheduleError: a batch below 1, or too large.
     """
-    if isinstance(program.schedule, TurnSchedule):
+    if isinstance(program.schedule, ProgramReloads):
         return time_reloaded(program, batch=batch)
     work = derive_chip_work(program, find_window_sizes(program))
     inputs = 1 if batch is None else batch

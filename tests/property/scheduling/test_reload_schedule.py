@@ -129,8 +129,8 @@ def test_more_crossbars_are_never_slower(work):
 
 def list_ends(work, staying, crossbars, inputs):
     """Yield the end of some inputs in a row for every way to hand out the rotating tiles, from empty crossbars on."""
-    turns = sum(group.tiles - x for group, x in zip(work.groups, staying, strict=True))
-    for choice in itertools.product(range(crossbars), repeat=turns * inputs):
+    reloads = sum(group.tiles - x for group, x in zip(work.groups, staying, strict=True))
+    for choice in itertools.product(range(crossbars), repeat=reloads * inputs):
         free, now, taken = [0] * crossbars, 0, iter(choice)
         for _ in range(inputs):
             for group, x in zip(work.groups, staying, strict=True):
@@ -148,10 +148,10 @@ def list_ends(work, staying, crossbars, inputs):
 def test_the_crossbar_that_is_free_first_is_the_best_for_equal_tiles(data, work, rotating):
     inputs = 2
     staying = tuple(data.draw(st.integers(0, group.tiles)) for group in work.groups)
-    turns = sum(group.tiles - x for group, x in zip(work.groups, staying, strict=True))
-    if rotating ** (turns * inputs) > 5000:
+    reloads = sum(group.tiles - x for group, x in zip(work.groups, staying, strict=True))
+    if rotating ** (reloads * inputs) > 5000:
         inputs = 1
-    if rotating**turns > 5000:
+    if rotating**reloads > 5000:
         return
     best = min(list_ends(work, staying, rotating, inputs))
     greedy = min(run_greedily(work, staying, rotating, inputs))

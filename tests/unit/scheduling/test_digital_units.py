@@ -153,7 +153,7 @@ def test_a_product_of_activations_on_a_unit_writes_no_cell():
         assert ChipCostModel(network, chip, CostObjective.LIFETIME).cost(policy).cell_writes == writes
 
 
-def test_a_schedule_whose_tiles_take_turns_and_all_stay_is_weight_stationary():
+def test_a_schedule_that_may_reload_tiles_and_keeps_all_is_weight_stationary():
     chip = make_chip(60, "none")
     found = ChipDemand.of(NETWORK, POLICY, chip, model=MappingModel.BEST).schedule_reload()
     assert (found.writes, found.regime) == (0, Regime.WEIGHT_STATIONARY)

@@ -1,4 +1,4 @@
-"""Programs whose tiles take turns in few crossbars: integers and times are those of the network and its schedule."""
+"""Programs whose tiles are reloaded into few crossbars: integers and times are those of network and schedule."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from reload_programs import random_reload
 
 from mho.errors import MappingError
 from mho.network.reference import run_quantized
-from mho.program.turn_work import derive_turn_work
-from mho.scheduling.given_turns import time_turns
+from mho.program.reload_work import derive_reload_work
+from mho.scheduling.given_reloads import time_reloads
 from mho.simulation.analog import AnalogExecutor
 from mho.simulation.executor import Executor
 from mho.simulation.interpreter import interpret
@@ -45,7 +45,7 @@ def check_interpreter(schedule, program, inputs, expected):
 
 
 def check_times(schedule, program):
-    work = derive_turn_work(program)
-    timing = time_turns(work.tiles, work.plan, work.turns)
+    work = derive_reload_work(program)
+    timing = time_reloads(work.tiles, work.plan, work.reloads)
     assert timing.interval_ps == schedule.latency_ps
     assert sum(work.plan.staying) == sum(schedule.plan.staying)

@@ -1,4 +1,4 @@
-"""Schedules of turns: what is refused, whatever made it; and what a program says of itself."""
+"""Schedules with reloads: what is refused, whatever made it; and what a program says of itself."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def program(network):
     return mho.compile(network, HARDWARE, batch=2)
 
 
-def with_turns(program, change):
+def with_reloads(program, change):
     return change_constant(program, program.schedule.layers[0].crossbars, change)
 
 
-def test_few_crossbars_make_a_program_that_is_exact_in_the_order_of_its_turns(network, program):
+def test_few_crossbars_make_a_program_that_is_exact_in_the_order_of_its_reloads(network, program):
     assert program.regime is Regime.TIME_MULTIPLEXED
     assert program.schedule.batch == 2
     inputs = np.random.default_rng(3).standard_normal((5, *network.inputs[0].shape)).astype(np.float32)
@@ -53,7 +53,7 @@ def test_the_program_takes_what_its_schedule_says(network, program):
     )
 
 
-def test_a_file_carries_the_turns(program, tmp_path):
+def test_a_file_carries_the_reloads(program, tmp_path):
     write_program(program, tmp_path / "p.mho")
     again = read_program(tmp_path / "p.mho")
     assert again.schedule == program.schedule
@@ -62,17 +62,21 @@ def test_a_file_carries_the_turns(program, tmp_path):
 
 def test_a_crossbar_that_instructions_do_not_name_is_refused(program):
     with pytest.raises(ProgramError, match="as its instructions say"):
-        verify_program(with_turns(program, lambda turns: np.roll(turns, 1, axis=1) if np.ptp(turns) else turns + 1))
+        verify_program(
+            with_reloads(
+                program, lambda crossbars: np.roll(crossbars, 1, axis=1) if np.ptp(crossbars) else crossbars + 1
+            )
+        )
 
 
 def test_a_crossbar_that_is_none_is_refused(program):
     with pytest.raises(ProgramError, match="which crossbars take its tiles"):
-        verify_program(with_turns(program, lambda turns: turns + 3))
+        verify_program(with_reloads(program, lambda crossbars: crossbars + 3))
 
 
-def test_turns_that_are_too_few_are_refused(program):
+def test_reloads_that_are_too_few_are_refused(program):
     with pytest.raises(ProgramError, match="which crossbars take its tiles"):
-        verify_program(with_turns(program, lambda turns: turns[:, :-1]))
+        verify_program(with_reloads(program, lambda crossbars: crossbars[:, :-1]))
 
 
 def test_copies_of_fewer_tiles_are_refused(program):

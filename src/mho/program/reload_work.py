@@ -1,4 +1,4 @@
-"""The tiles of a program that take turns in crossbars, derived from its instructions, and the checks of its schedule.
+"""The tiles that a program reloads, derived from its instructions, and the checks of its schedule.
 
 What tiles take follows from the instructions; the schedule adds how many crossbars share the windows of each, and which
 take it. A schedule in which a crossbar would take a tile before what it holds was read for the last time is refused.
@@ -20,8 +20,8 @@ from mho.program.instruction_costs import count_operations, count_shift_add, pri
 from mho.program.instructions import DigitalProduct, Mvm, SumInputs, WriteDynamicTile, WriteTile
 from mho.program.layer_content import LayerContent, TileUse, Write, collect_layers
 from mho.program.program import Program, walk
-from mho.program.turns import LayerTurns, TurnSchedule
-from mho.scheduling.given_turns import GivenTurns
+from mho.program.reloads import LayerReloads, ProgramReloads
+from mho.scheduling.given_reloads import GivenReloads
 from mho.scheduling.reload_tiles import LaterRead, NetworkTiles, TileGroup, count_transfer_ps
 from mho.scheduling.reload_timing import ReloadPlan
 from mho.scheduling.work_graph import Integers
@@ -35,27 +35,27 @@ class LayerTiles:
         number: of the layer, in execution order.
         content: its instructions.
         writes: of its tiles; what joins such a write is left out.
-        turns: its schedule.
+        reloads: its schedule.
         samples: 1, or the inputs of a batch where tiles store an operand of each.
-        crossbars: int64 [batches of the period, turns].
+        crossbars: int64 [batches of the period, reloads].
     """
 
     number: int
     content: LayerContent
     writes: tuple[Write, ...]
-    turns: LayerTurns
+    reloads: LayerReloads
     samples: int
     crossbars: Integers
 
     @cached_property
-    def first_turns(self) -> tuple[int, ...]:
-        """The first turn of each tile."""
-        ends = np.cumsum([0, *self.turns.copies]) * self.samples
+    def first_reloads(self) -> tuple[int, ...]:
+        """The first reload of each tile."""
+        ends = np.cumsum([0, *self.reloads.copies]) * self.samples
         return tuple(ends[:-1].tolist())
 
 
 @dataclass(frozen=True, eq=False)
-class TurnTile:
+class ReloadedTile:
     """One tile, whatever crossbar takes it.
 
     Attributes:
@@ -82,27 +82,27 @@ class TurnTile:
 
 
 @dataclass(frozen=True, eq=False)
-class TurnWork:
-    """What a program whose tiles take turns does.
+class ReloadWork:
+    """What a program does whose tiles are reloaded.
 
     Attributes:
         tiles: one group a tile, in the order in which they are written.
         plan: crossbars that are written anew, copies of each tile, and those of them that stay.
-        turns: which crossbar takes each.
+        reloads: which crossbar takes each.
     """
 
     tiles: NetworkTiles
     plan: ReloadPlan
-    turns: GivenTurns
+    reloads: GivenReloads
 
 
 def list_layer_tiles(program: Program) -> tuple[LayerTiles, ...]:
     """Return the tiles of all layers, in execution order.
 
     Raises:
-        ProgramError: layers are others than those of the schedule, or there is not one turn for each tile and copy.
+        ProgramError: layers are others than those of the schedule, or there is not one reload for each tile and copy.
     """
-    schedule = _require_turns(program)
+    schedule = _require_reloads(program)
     contents = tuple(collect_layers(program))
     if [layer.name for layer in schedule.layers] != [content.layer.name for content in contents]:
         names = ", ".join(content.layer.name for content in contents)
@@ -110,8 +110,8 @@ def list_layer_tiles(program: Program) -> tuple[LayerTiles, ...]:
     return tuple(_list_tiles(program, schedule, number, content) for number, content in enumerate(contents))
 
 
-def list_turn_tiles(program: Program) -> tuple[TurnTile, ...]:
-    """Return the tiles of a verified program whose tiles take turns, in the order in which they are written."""
+def list_reloaded_tiles(program: Program) -> tuple[ReloadedTile, ...]:
+    """Return the tiles of a verified program whose tiles are reloaded, in the order in which they are written."""
     layers = list_layer_tiles(program)
     begun: list[tuple[LayerTiles, int, list[Write]]] = []
     last: dict[int, list[Write]] = {}
@@ -134,17 +134,17 @@ def list_turn_tiles(program: Program) -> tuple[TurnTile, ...]:
         for block in blocks:
             for reader, some in uses.get(id(block), {}).items():
                 own[reader] = (*own.get(reader, ()), *some)
-        tiles.append(TurnTile(layer.number, tuple(blocks), own, layer.turns.copies[number]))
+        tiles.append(ReloadedTile(layer.number, tuple(blocks), own, layer.reloads.copies[number]))
     return tuple(tiles)
 
 
-def derive_turn_work(program: Program) -> TurnWork:
-    """Derive the tiles, plan and turns of a verified program whose tiles are rewritten.
+def derive_reload_work(program: Program) -> ReloadWork:
+    """Derive the tiles, plan and reloads of a verified program whose tiles are reloaded.
 
     Raises:
         ProgramError: the program has no such schedule.
     """
-    schedule, layers = _require_turns(program), list_layer_tiles(program)
+    schedule, layers = _require_reloads(program), list_layer_tiles(program)
     uses = _sort_uses(layers)
     groups, copies, staying, extra_ps = [], [], [], []
     prices = [price_layer(program, layer.content.layer) for layer in layers]
@@ -152,32 +152,32 @@ def derive_turn_work(program: Program) -> TurnWork:
         extra_ps.append(
             schedule.batch * prices[layer.number].operation_ps * _count_extra_operations(program, layer.content)
         )
-        ends = (*layer.first_turns[1:], layer.crossbars.shape[1])
+        ends = (*layer.first_reloads[1:], layer.crossbars.shape[1])
         for number, write in enumerate(layer.writes):
             groups.append(_describe_tile(program, prices, layer, write, uses[id(write)]))
-            copies.append(layer.turns.copies[number])
-            own = layer.crossbars[0, layer.first_turns[number] : ends[number]]
+            copies.append(layer.reloads.copies[number])
+            own = layer.crossbars[0, layer.first_reloads[number] : ends[number]]
             staying.append(int((own >= schedule.rotating).sum()))
     names = tuple(layer.content.layer.name for layer in layers)
     tiles = NetworkTiles(names, tuple(groups), tuple(extra_ps), schedule.batch)
     rows = np.concatenate([layer.crossbars for layer in layers], axis=1)
     crossbars = tuple(map(tuple, rows.tolist()))
-    turns = GivenTurns(crossbars, schedule.next_crossbars, schedule.writes_ahead)
-    return TurnWork(tiles, ReloadPlan(schedule.rotating, tuple(copies), tuple(staying)), turns)
+    reloads = GivenReloads(crossbars, schedule.next_crossbars, schedule.writes_ahead)
+    return ReloadWork(tiles, ReloadPlan(schedule.rotating, tuple(copies), tuple(staying)), reloads)
 
 
-def check_turns(program: Program) -> None:
-    """Check the schedule of a program whose tiles take turns against its instructions.
+def check_reloads(program: Program) -> None:
+    """Check the schedule of a program whose tiles are reloaded against its instructions.
 
     Args:
         program: every layer of which is proven.
 
     Raises:
-        ProgramError: a layer is missing; a tile is written in a loop, never read, or has not one turn for each of its
+        ProgramError: a layer is missing; a tile is written in a loop, never read, or has not one reload for each of its
             copies; a crossbar takes a tile before the last layer that reads what it holds; or one that holds its tile
             for good takes another.
     """
-    schedule, layers = _require_turns(program), list_layer_tiles(program)
+    schedule, layers = _require_reloads(program), list_layer_tiles(program)
     available = program.accelerator.chip.crossbars
     if schedule.used_crossbars > available:
         raise ProgramError(
@@ -186,7 +186,9 @@ def check_turns(program: Program) -> None:
     uses = _sort_uses(layers)
     batches = {len(layer.crossbars) for layer in layers}
     if len(batches) != 1 or not (schedule.writes_ahead or batches == {1}):
-        raise ProgramError("layers have turns of periods that differ", where="schedule", expected="one period for all")
+        raise ProgramError(
+            "layers have reloads of periods that differ", where="schedule", expected="one period for all"
+        )
     held_until = [[-1] * schedule.rotating for _ in range(batches.pop())]
     kept: set[int] = set()
     for layer in layers:
@@ -199,30 +201,30 @@ def check_turns(program: Program) -> None:
         )
 
 
-def _require_turns(program: Program) -> TurnSchedule:
-    if not isinstance(program.schedule, TurnSchedule):
-        raise ProgramError("its tiles do not take turns in crossbars", where=program.name)
+def _require_reloads(program: Program) -> ProgramReloads:
+    if not isinstance(program.schedule, ProgramReloads):
+        raise ProgramError("its tiles are not reloaded", where=program.name)
     return program.schedule
 
 
-def _list_tiles(program: Program, schedule: TurnSchedule, number: int, content: LayerContent) -> LayerTiles:
-    turns, where = schedule[content.layer.name], f"schedule of layer {content.layer.name}"
+def _list_tiles(program: Program, schedule: ProgramReloads, number: int, content: LayerContent) -> LayerTiles:
+    reloads, where = schedule[content.layer.name], f"schedule of layer {content.layer.name}"
     writes = tuple(one for one in content.writes if not (isinstance(one, WriteTile) and one.joins))
-    if len(turns.copies) != len(writes):
-        raise ProgramError(f"copies of {len(turns.copies)} tiles", where=where, expected=f"{len(writes)}")
+    if len(reloads.copies) != len(writes):
+        raise ProgramError(f"copies of {len(reloads.copies)} tiles", where=where, expected=f"{len(writes)}")
     are_stored = {isinstance(write, WriteDynamicTile) for write in writes}
     if len(are_stored) > 1:
         raise ProgramError("weights and operands in one layer", where=where)
     samples = schedule.batch if are_stored == {True} else 1
-    found, count = program.constants.get(turns.crossbars), samples * sum(turns.copies)
+    found, count = program.constants.get(reloads.crossbars), samples * sum(reloads.copies)
     is_sound = found is not None and found.dtype.kind in "iu" and found.ndim == 2 and found.shape[1] == count
     last = schedule.used_crossbars - 1
     if found is None or not is_sound or not len(found) or (count and not 0 <= found.min() <= found.max() <= last):
         raise ProgramError(
-            f"{turns.crossbars!r} does not say which crossbars take its tiles", where=where,
+            f"{reloads.crossbars!r} does not say which crossbars take its tiles", where=where,
             expected=f"a constant of {count} integers for each batch, 0..{last}",
         )  # fmt: skip
-    return LayerTiles(number, content, writes, turns, samples, found.astype(np.int64))
+    return LayerTiles(number, content, writes, reloads, samples, found.astype(np.int64))
 
 
 def _sort_uses(layers: tuple[LayerTiles, ...]) -> dict[int, list[tuple[int, TileUse]]]:
@@ -260,7 +262,7 @@ def _check_reads(layer: LayerTiles) -> None:
 
 
 def _check_tile(
-    schedule: TurnSchedule,
+    schedule: ProgramReloads,
     layer: LayerTiles,
     number: int,
     write: Write,
@@ -268,8 +270,8 @@ def _check_tile(
     held_until: list[list[int]],
     kept: set[int],
 ) -> None:
-    """Check the turns of one tile; note until which layer the crossbars that take it are held."""
-    name, copies, start = layer.content.layer.name, layer.turns.copies[number], layer.first_turns[number]
+    """Check the reloads of one tile; note until which layer the crossbars that take it are held."""
+    name, copies, start = layer.content.layer.name, layer.reloads.copies[number], layer.first_reloads[number]
     where = f"schedule of layer {name}"
     own = layer.crossbars[:, start : start + layer.samples * copies]
     if own[0, 0] != write.crossbar:
@@ -332,7 +334,7 @@ def _describe_tile(
     blocks = {id(use.write): use.write for _, use in uses} | {id(write): write}
     cells = [len(block.rows) * len(block.cols) for block in blocks.values()]
     transfer_ps = 0 if is_stored else sum(count_transfer_ps(one, hardware) for one in cells)
-    shared = 1 if is_stored else _require_turns(program).batch
+    shared = 1 if is_stored else _require_reloads(program).batch
     own = _read(program, prices[layer.number], [use for reader, use in uses if reader == layer.number], shared)
     later = []
     for reader in sorted({reader for reader, _ in uses} - {layer.number}):

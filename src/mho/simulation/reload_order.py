@@ -1,4 +1,4 @@
-"""A program whose tiles take turns in few crossbars, in the order of its schedule: writes and reads, tile by tile.
+"""A program whose tiles are reloaded into few crossbars, in the order of its schedule: writes and reads, tile by tile.
 
 A crossbar loses what it holds when a write begins. At each read it must hold the tile that is meant, and no tile may go
 before its reads and the digital work on them are done: a schedule that breaks this is caught in the act. The outputs
@@ -32,8 +32,8 @@ from mho.program.instructions import (
 )
 from mho.program.layer_content import Loops, TileUse
 from mho.program.layer_region import Integers, loop_values
-from mho.program.turn_work import derive_turn_work, list_turn_tiles
-from mho.scheduling.given_turns import time_turns
+from mho.program.reload_work import derive_reload_work, list_reloaded_tiles
+from mho.scheduling.given_reloads import time_reloads
 from mho.scheduling.reload_timing import TileSpan, unroll
 from mho.simulation.machine import CrossbarState, Machine, make_machine, run_body
 
@@ -43,27 +43,27 @@ _Event = tuple[int, int, Callable[[int], None]]
 """Time, number, what happens then."""
 
 
-def run_in_turn_order(machine: Machine) -> None:
-    """Run the machine's program turn by turn; its outputs are then in the machine's buffers.
+def run_in_reload_order(machine: Machine) -> None:
+    """Run the machine's program reload by reload; its outputs are then in the machine's buffers.
 
     Raises:
         ProgramError: a crossbar is read that does not hold the tile that is meant, or written before its reads are
             done: says which and when.
         DataError: a layer quantizes NaN.
     """
-    run = _TurnRun(machine)
+    run = _ReloadRun(machine)
     for time_ps, _, happen in sorted(run.list_events(), key=lambda event: event[:2]):
         happen(time_ps)
     run.collect()
 
 
 @dataclass(frozen=True)
-class _Turn:
-    """One turn of a tile.
+class _Reload:
+    """One reload of a tile.
 
     Attributes:
         tile: number of the tile.
-        slot: of its turns in a batch.
+        slot: of its reloads in a batch.
         batch: number of the batch; None for what stays.
     """
 
@@ -74,9 +74,9 @@ class _Turn:
 
 @dataclass
 class _Held:
-    """What a crossbar holds: whose turn it is, the cells (none where no sample needs them), whether it may go."""
+    """What a crossbar holds: of which reload, the cells (none where no sample needs them), whether it may go."""
 
-    turn: _Turn
+    reload: _Reload
     cells: NDArray[Any] | None
     may_go: bool = False
 
@@ -89,15 +89,15 @@ class _Part:
     machine: Machine
 
 
-class _TurnRun:
+class _ReloadRun:
     """A run of two periods."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine, self._program = machine, machine.program
-        work = derive_turn_work(self._program)
-        self._timing = time_turns(work.tiles, work.plan, work.turns)
+        work = derive_reload_work(self._program)
+        self._timing = time_reloads(work.tiles, work.plan, work.reloads)
         self._rotating, self._batch = work.plan.rotating, work.tiles.batch
-        self._tiles = list_turn_tiles(self._program)
+        self._tiles = list_reloaded_tiles(self._program)
         self._parts = self._split_samples()
         self._held: dict[int, _Held] = {}
         self._begun = (-1, -1)
@@ -131,7 +131,7 @@ class _TurnRun:
             ends = [period * timing.period_ps + end for end in timing.layer_ends_ps[place]]
             yield start, number, partial(self._begin, batch, 0)
             for layer, end in enumerate(ends):
-                for event in self._list_turns(batch, layer, spans.get((batch, layer), [])):
+                for event in self._list_reloads(batch, layer, spans.get((batch, layer), [])):
                     number += 1
                     yield event[0], number, event[1]
                 number += 2
@@ -140,19 +140,21 @@ class _TurnRun:
                     yield end, number, partial(self._begin, batch, layer + 1)
             start, number = ends[-1], number + 1
 
-    def _list_turns(self, batch: int, layer: int, spans: list[TileSpan]) -> Iterator[tuple[int, Callable[[int], None]]]:
+    def _list_reloads(
+        self, batch: int, layer: int, spans: list[TileSpan]
+    ) -> Iterator[tuple[int, Callable[[int], None]]]:
         """Yield what happens to the tiles that one layer reads in one batch, with its time."""
         slots: dict[int, int] = {}
         for span in spans:
             slot = slots.get(span.group, 0)
             slots[span.group] = slot + 1
             stays = span.crossbar >= self._rotating
-            turn = _Turn(span.group, slot, None if stays else batch)
+            reload = _Reload(span.group, slot, None if stays else batch)
             if span.write is not None:
-                yield span.write[0], partial(self._write, turn, span.crossbar)
+                yield span.write[0], partial(self._write, reload, span.crossbar)
             elif stays and batch == 0 and layer == self._tiles[span.group].layer:
-                yield span.read[0], partial(self._write, turn, span.crossbar)
-            yield span.read[0], partial(self._read, turn, batch, layer, span.crossbar)
+                yield span.read[0], partial(self._write, reload, span.crossbar)
+            yield span.read[0], partial(self._read, reload, batch, layer, span.crossbar)
             if not stays and layer == self._tiles[span.group].last_layer:
                 yield span.held_until, partial(self._release, span.crossbar)
 
@@ -178,32 +180,32 @@ class _TurnRun:
             if (batch, place) in self._parts:
                 yield self._parts[batch, place]
 
-    def _write(self, turn: _Turn, crossbar: int, time_ps: int) -> None:
+    def _write(self, reload: _Reload, crossbar: int, time_ps: int) -> None:
         """The write of a tile begins: what the crossbar held is lost."""
-        tile, held = self._tiles[turn.tile], self._held.get(crossbar)
+        tile, held = self._tiles[reload.tile], self._held.get(crossbar)
         if held is not None and not held.may_go:
-            raise self._error(turn, f"crossbar {crossbar} is written at {time_ps:,} ps before its reads are done")
-        is_needed = turn.batch is None or any(batch == turn.batch for batch, _ in self._parts)
+            raise self._error(reload, f"crossbar {crossbar} is written at {time_ps:,} ps before its reads are done")
+        is_needed = reload.batch is None or any(batch == reload.batch for batch, _ in self._parts)
         machine: Machine | None = self._machine if is_needed else None
         if tile.is_stored:
-            if turn.batch is None or self._begun != (turn.batch, tile.layer):
-                raise self._error(turn, f"an operand is written at {time_ps:,} ps that is not there")
-            part = self._parts.get((turn.batch, turn.slot // tile.copies))
+            if reload.batch is None or self._begun != (reload.batch, tile.layer):
+                raise self._error(reload, f"an operand is written at {time_ps:,} ps that is not there")
+            part = self._parts.get((reload.batch, reload.slot // tile.copies))
             machine = None if part is None else part.machine
         cells = None
         if machine is not None:
             machine.enter(self._layers[tile.layer].name)
             run_body(machine, tuple(replace(block, crossbar=crossbar) for block in tile.blocks), {})
             cells = machine.crossbars.pop(crossbar).cells
-        self._writes[self._layers[tile.layer].name] += not turn.batch
-        self._held[crossbar] = _Held(turn, cells)
+        self._writes[self._layers[tile.layer].name] += not reload.batch
+        self._held[crossbar] = _Held(reload, cells)
 
-    def _read(self, turn: _Turn, batch: int, layer: int, crossbar: int, time_ps: int) -> None:
+    def _read(self, reload: _Reload, batch: int, layer: int, crossbar: int, time_ps: int) -> None:
         """All windows of one copy of a tile are read."""
-        tile, held = self._tiles[turn.tile], self._held.get(crossbar)
-        if held is None or held.turn != turn or self._begun != (batch, layer):
-            raise self._error(turn, f"crossbar {crossbar} does not hold tile {turn.tile} at {time_ps:,} ps")
-        sample, copy = divmod(turn.slot, tile.copies)
+        tile, held = self._tiles[reload.tile], self._held.get(crossbar)
+        if held is None or held.reload != reload or self._begun != (batch, layer):
+            raise self._error(reload, f"crossbar {crossbar} does not hold tile {reload.tile} at {time_ps:,} ps")
+        sample, copy = divmod(reload.slot, tile.copies)
         for place in (sample,) if tile.is_stored else range(self._batch):
             part = self._parts.get((batch, place))
             if part is None:
@@ -221,9 +223,11 @@ class _TurnRun:
         """All that was read of a tile is done."""
         self._held[crossbar].may_go = True
 
-    def _error(self, turn: _Turn, what: str) -> ProgramError:
-        where = f"layer {self._layers[self._tiles[turn.tile].layer].name}"
-        return ProgramError(what, where=where, expected="turns that wait for each other", hint="the program is damaged")
+    def _error(self, reload: _Reload, what: str) -> ProgramError:
+        where = f"layer {self._layers[self._tiles[reload.tile].layer].name}"
+        return ProgramError(
+            what, where=where, expected="reloads that wait for each other", hint="the program is damaged"
+        )
 
     def collect(self) -> None:
         """Put the outputs and counts of all samples together."""

@@ -19,12 +19,12 @@ _MOST_PERIODS = 64
 
 
 @dataclass(frozen=True, eq=False)
-class GivenTurns:
+class GivenReloads:
     """Which crossbar takes each tile, in a period of batches that repeats.
 
     Attributes:
-        crossbars: for each batch of the period, the crossbar of each turn: tiles in the order of their groups, of each
-            its copies. Those below `rotating` of the plan are written anew, others hold their tile for good.
+        crossbars: for each batch of the period, the crossbar of each reload: tiles in the order of their groups, of
+            each its copies. Those below `rotating` of the plan are written anew, others hold their tile for good.
         next_roles, writes_ahead: as of `ReloadTiming`.
     """
 
@@ -33,7 +33,7 @@ class GivenTurns:
     writes_ahead: bool
 
     @classmethod
-    def of(cls, work: NetworkTiles, timing: ReloadTiming) -> GivenTurns:
+    def of(cls, work: NetworkTiles, timing: ReloadTiming) -> GivenReloads:
         """Return the crossbars that a schedule gives; its timing must have spans."""
         rows: list[list[int]] = [[] for _ in range(timing.inputs)]
         for span in timing.spans:
@@ -42,59 +42,61 @@ class GivenTurns:
         return cls(tuple(map(tuple, rows)), timing.next_roles, timing.writes_ahead)
 
 
-def time_turns(work: NetworkTiles, plan: ReloadPlan, turns: GivenTurns) -> ReloadTiming:
+def time_reloads(work: NetworkTiles, plan: ReloadPlan, reloads: GivenReloads) -> ReloadTiming:
     """Time a period of batches after many others. Deterministic.
 
     Args:
         work: the tiles.
         plan: how many of them stay, and how many crossbars share the windows of each.
-        turns: which crossbar takes each. No crossbar may take a tile before the last layer that reads what it holds.
+        reloads: which crossbar takes each. No crossbar may take a tile before the last layer that reads what it holds.
 
     Returns:
-        A period that repeats: that of the turns, or several of them where times alternate between these.
+        A period that repeats: that of the reloads, or several of them where times alternate between these.
 
     Raises:
         ScheduleError: periods do not settle.
     """
     states: list[State] = [((0,) * plan.rotating, 0)]
     while len(states) <= _MOST_PERIODS:
-        _, after = _time_period(work, plan, turns, states[-1])
-        if not turns.writes_ahead:
-            return _time_periods(work, plan, turns, states)
+        _, after = _time_period(work, plan, reloads, states[-1])
+        if not reloads.writes_ahead:
+            return _time_periods(work, plan, reloads, states)
         if after in states:
-            return _time_periods(work, plan, turns, states[states.index(after) :])
+            return _time_periods(work, plan, reloads, states[states.index(after) :])
         states.append(after)
     raise ScheduleError(f"times still change after {_MOST_PERIODS} periods", expected="a period that repeats")
 
 
-def _time_periods(work: NetworkTiles, plan: ReloadPlan, turns: GivenTurns, states: list[State]) -> ReloadTiming:
+def _time_periods(work: NetworkTiles, plan: ReloadPlan, reloads: GivenReloads, states: list[State]) -> ReloadTiming:
     """Time one period from each state."""
     now, stands_in = 0, list(range(plan.rotating))
     ends: list[tuple[int, ...]] = []
     spans: list[TileSpan] = []
     for state in states:
-        one, _ = _time_period(work, plan, turns, state)
+        one, _ = _time_period(work, plan, reloads, state)
         crossbars = [0] * plan.rotating
         for crossbar, role in enumerate(stands_in):
             crossbars[role] = crossbar
         spans += [move_span(span, now, len(ends) + span.number, crossbars) for span in one.spans]
         ends += [tuple(now + end for end in own) for own in one.layer_ends_ps]
-        now, stands_in = now + one.period_ps, [turns.next_roles[role] for role in stands_in]
-    return ReloadTiming(now, tuple(ends), tuple(spans), tuple(stands_in), turns.writes_ahead)
+        now, stands_in = now + one.period_ps, [reloads.next_roles[role] for role in stands_in]
+    return ReloadTiming(now, tuple(ends), tuple(spans), tuple(stands_in), reloads.writes_ahead)
 
 
-def _time_period(work: NetworkTiles, plan: ReloadPlan, turns: GivenTurns, state: State) -> tuple[ReloadTiming, State]:
+def _time_period(
+    work: NetworkTiles, plan: ReloadPlan, reloads: GivenReloads, state: State
+) -> tuple[ReloadTiming, State]:
     """Time a period from a state of the crossbars; return it with the state that the next one finds."""
     now, ends, spans, standing = 0, [], [], list(range(plan.rotating))
-    for number, crossbars in enumerate(turns.crossbars):
+    for number, crossbars in enumerate(reloads.crossbars):
         one = _GivenRun(work, plan, state, crossbars)
         ends.append(tuple(now + end for end in one.ends))
         spans += [move_span(span, now, number, standing) for span in one.spans]
         now, state = now + one.now, one.state_after()
     free = list(state[0])
-    for crossbar, role in enumerate(turns.next_roles):
+    for crossbar, role in enumerate(reloads.next_roles):
         free[role] = state[0][crossbar]
-    timing = ReloadTiming(now, tuple(ends), tuple(spans), turns.next_roles, turns.writes_ahead)
+    timing = ReloadTiming(now, tuple(ends), tuple(spans), reloads.next_roles, reloads.writes_ahead)
     return timing, (tuple(free), state[1])
 
 

@@ -2,7 +2,7 @@
 
 There a loop follows each tile; a chip of thousands of crossbars has hundreds of thousands. Here only times are kept,
 not which crossbar holds what, and tiles of one group, which are equal, are taken many at once: all crossbars that are
-free before the first of these tiles is finished take their turns in the order in which they are free, whatever follows.
+free before the first of these tiles is finished take tiles in the order in which they are free, whatever follows.
 Links and digital units that serve one tile after the other are running maxima. Both give the same times, exactly.
 """
 
@@ -38,7 +38,7 @@ class _Held:
     rotates: bool
 
 
-class TurnTimes:
+class GroupedRun:
     """Times one input from a state of the crossbars.
 
     Args:
@@ -100,7 +100,7 @@ class TurnTimes:
             self.free = np.maximum(self.free, self.now)
 
     def _rotate(self, group: TileGroup, copies: int, tiles: int, *, is_held: bool) -> int:
-        """Let rotating crossbars take turns in tiles of a group; return when the last is finished."""
+        """Let rotating crossbars take the tiles of a group; return when the last is finished."""
         free, done = self.free, np.zeros(tiles, np.int64)
         taken = again = finished = 0  # of those that were free, of those that are free again, of all tiles
         while finished < tiles:
@@ -109,16 +109,14 @@ class TurnTimes:
                 assert left <= len(free), "a plan has crossbars for all that is held"
                 first, second = left, 0
             else:
-                first, second = self._count_turns(group, copies, free[taken:], done[again:finished], left)
-            turns = _merge(free[taken : taken + first], done[again : again + second])
-            done[finished : finished + len(turns)] = self._write_and_read(group, copies, turns)
-            taken, again, finished = taken + first, again + second, finished + len(turns)
+                first, second = self._count_due(group, copies, free[taken:], done[again:finished], left)
+            begin = _merge(free[taken : taken + first], done[again : again + second])
+            done[finished : finished + len(begin)] = self._write_and_read(group, copies, begin)
+            taken, again, finished = taken + first, again + second, finished + len(begin)
         self.free = free[taken:] if is_held else _merge(free[taken:], done[again:])
         return int(done[-1])
 
-    def _count_turns(
-        self, group: TileGroup, copies: int, free: Integers, again: Integers, most: int
-    ) -> tuple[int, int]:
+    def _count_due(self, group: TileGroup, copies: int, free: Integers, again: Integers, most: int) -> tuple[int, int]:
         """Return how many of two ascending sequences are due before a tile that begins now is finished, in all `most`.
 
         Of equal times it does not matter which are taken.

@@ -1,4 +1,4 @@
-"""From a schedule with reloads to instructions: tiles in the order of their turns, each in its crossbar."""
+"""From a schedule with reloads to instructions: tiles in the order of their reloads, each in its crossbar."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from mho.errors import MappingError
 from mho.network.graph import Network, Node
 from mho.program.instructions import Instruction
 from mho.program.layer_lowering import LoweredLayer, lower_layer
+from mho.program.reloads import LayerReloads, ProgramReloads
 from mho.program.tile_lowering import TileCode
-from mho.program.turns import LayerTurns, TurnSchedule
-from mho.scheduling.given_turns import GivenTurns
+from mho.scheduling.given_reloads import GivenReloads
 from mho.scheduling.reload_schedule import ReloadSchedule
 from mho.scheduling.reload_tiles import TileGroup, describe_tile
 
 
-class TurnLowering:
+class ReloadLowering:
     """Lowers the layers of a network one by one, in execution order.
 
     Attributes:
-        constants: the crossbars of all turns so far, int32 [batches of the period, turns] for each layer, by name.
+        constants: the crossbars of all reloads so far, int32 [batches of the period, reloads] for each layer, by name.
     """
 
     def __init__(self, schedule: ReloadSchedule) -> None:
         """Prepare for a schedule, with spans."""
         self._schedule = schedule
-        self._given = GivenTurns.of(schedule.work, schedule.timing)
+        self._given = GivenReloads.of(schedule.work, schedule.timing)
         self._groups: list[list[int]] = [[] for _ in schedule.work.layers]
         for number, group in enumerate(schedule.work.groups):
             self._groups[group.layer].append(number)
         self._used = 0
         self._first: dict[int, int] = {}
-        self._layers: list[LayerTurns] = []
+        self._layers: list[LayerReloads] = []
         self.constants: dict[str, NDArray[Any]] = {}
 
     def lower(self, network: Network, node: Node, number: int) -> LoweredLayer:
@@ -47,13 +47,13 @@ class TurnLowering:
         groups = [schedule.work.groups[group] for group in own]
         samples = schedule.batch if mapping.layer.is_stored_dynamically else 1
         each = [copies[one] for one, group in zip(own, groups, strict=True) for _ in range(group.tiles // samples)]
-        turns = [row[self._used : self._used + samples * sum(each)] for row in self._given.crossbars]
-        self._used += len(turns[0])
+        reloads = [row[self._used : self._used + samples * sum(each)] for row in self._given.crossbars]
+        self._used += len(reloads[0])
         name = f"{node.name}:turns"
-        self.constants[name] = np.array(turns, dtype=np.int32).reshape(len(turns), -1)
-        self._layers.append(LayerTurns(node.name, tuple(each), name))
+        self.constants[name] = np.array(reloads, dtype=np.int32).reshape(len(reloads), -1)
+        self._layers.append(LayerReloads(node.name, tuple(each), name))
         first = np.cumsum([0, *each[:-1]]) * samples if each else ()
-        crossbars = [turns[0][turn] for turn in first]
+        crossbars = [reloads[0][number] for number in first]
         if each:
             self._first[number] = crossbars[0]
         elif schedule.network.joins(number):
@@ -62,10 +62,10 @@ class TurnLowering:
         return lower_layer(network, node, schedule.accelerator, mapping, arrange=arrange)
 
     @property
-    def schedule(self) -> TurnSchedule:
+    def schedule(self) -> ProgramReloads:
         """The schedule that a program of all lowered layers carries."""
         plan = self._schedule.plan
-        return TurnSchedule(
+        return ProgramReloads(
             batch=self._schedule.batch,
             rotating=plan.rotating,
             staying=sum(plan.staying),
@@ -80,7 +80,7 @@ class TurnLowering:
         """Return the instructions of a layer's tiles: group after group, in each the largest tiles first."""
         ordered = tiles if len(tiles) == 1 else tuple(self._sort(tiles, number, groups))
         if len(ordered) != len(crossbars):
-            raise MappingError(f"{len(ordered)} tiles for {len(crossbars)} turns", expected="a turn for each tile")
+            raise MappingError(f"{len(ordered)} tiles for {len(crossbars)} crossbars", expected="one for each tile")
         return tuple(item for tile, crossbar in zip(ordered, crossbars, strict=True) for item in tile.on(crossbar))
 
     def _sort(self, tiles: tuple[TileCode, ...], number: int, groups: list[TileGroup]) -> Iterator[TileCode]:
