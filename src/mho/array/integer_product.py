@@ -58,7 +58,7 @@ class IntegerProduct:
         bytes_per_row: memory that one row of inputs takes in passing, about.
     """
 
-    def __init__(self, matrix: NDArray[np.int64], largest: int, kernel: ProductKernel | None = None) -> None:
+    def __init__(self, matrix: NDArray[np.signedinteger], largest: int, kernel: ProductKernel | None = None) -> None:
         """Choose the fastest kernel, or take a given one.
 
         Args:
@@ -183,14 +183,16 @@ def _pack_pairs(matrix: NDArray[np.int64], place: float) -> NDArray[np.float32]:
     return packed
 
 
-def split_digits(values: NDArray[np.int64]) -> list[NDArray[np.int8]]:
+def split_digits(values: NDArray[np.signedinteger]) -> list[NDArray[np.int8]]:
     """Cut whole numbers into the fewest digits d[i] in -128 .. 127 with values = sum of d[i] 256^i."""
     low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
-    count = 1
+    if -128 <= low <= high <= 127:
+        return [values.astype(np.int8)]
+    count = 2
     while not -128 * _repunit(count) <= low <= high <= 127 * _repunit(count):
         count += 1
     # With 128 added to each digit they are the bytes of a number that is not negative.
-    moved = values + 128 * _repunit(count)
+    moved = values.astype(np.int64) + 128 * _repunit(count)
     return [((moved >> 8 * number & 255) - 128).astype(np.int8) for number in range(count)]
 
 

@@ -101,14 +101,18 @@ class ByteConvolution:
 def has_byte_convolutions() -> bool:
     """Tell whether oneDNN's convolutions of bytes are fast here, and right: with the largest bytes, in all their forms.
 
-    A setting such as ONEDNN_MAX_CPU_ISA may keep VNNI from being used where there is VNNI.
+    A setting such as ONEDNN_MAX_CPU_ISA may keep VNNI from being used where there is VNNI, and other versions of torch
+    may have other operators, or take other arguments: then there are none.
     """
     found = all(hasattr(torch.ops.onednn, name) for name in ("qconv_prepack", "qconv_pointwise"))
     if not (found and has_fast_bytes()):
         return False
     forms = [(channels, groups, kernel, zero) for channels, groups in ((3, 1), (64, 1), (64, 64), (64, 4))
              for kernel in (1, 3) for zero in (0, 114)]  # fmt: skip
-    return all(_is_right(*form) for form in forms)
+    try:
+        return all(_is_right(*form) for form in forms)
+    except (RuntimeError, TypeError, ValueError, NotImplementedError):
+        return False
 
 
 def _is_right(channels: int, groups: int, kernel: int, zero: int) -> bool:

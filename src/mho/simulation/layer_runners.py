@@ -17,6 +17,7 @@ from mho.program.instructions import Dequantize, LastStep, QuantizeInput, Requan
 from mho.program.layer_proof import LayerProduct
 from mho.program.program import Program
 from mho.simulation.byte_convolution import ByteConvolution, takes_bytes
+from mho.simulation.byte_product import ByteProduct
 from mho.simulation.contraction import PartialSums, Route, choose_route, contract
 from mho.simulation.quantize_input import quantize, quantize_to_bytes
 
@@ -114,9 +115,9 @@ class _StaticLayer:
         self.zero = product.input.zero_point + product.input.offset
         assert product.matrix is not None
         self.matrix = product.matrix
-        correction = program.constants[product.dequantize.correction]
+        self.correction = program.constants[product.dequantize.correction]
         sums = self.matrix.sum(axis=2, dtype=np.float64).astype(np.int64)
-        residual = correction + self.zero * sums
+        residual = self.correction + self.zero * sums
         self.residual = torch.from_numpy(residual) if residual.any() else None
         self.target = program.buffers[product.dequantize.target].shape
 
@@ -189,9 +190,14 @@ class LinearRunner(_StaticLayer):
     def __init__(self, program: Program, product: LayerProduct) -> None:
         super().__init__(program, product)
         matrix = self.matrix[0]
-        self.route = self.choose_route(matrix[:, :, None], product.name)
-        self.weights = torch.from_numpy(matrix).to(self.route.dtype)
-        self.zeros = torch.zeros(matrix.shape[0], dtype=self.route.dtype)
+        self._of_bytes = ByteProduct.find(matrix, self.correction.reshape(-1), _codes(self.input))
+        if self._of_bytes:
+            self.route = Route(torch.uint8, (0, matrix.shape[1]))
+            self.residual = None
+        else:
+            self.route = self.choose_route(matrix[:, :, None], product.name)
+            self.weights = torch.from_numpy(matrix).to(self.route.dtype)
+            self.zeros = torch.zeros(matrix.shape[0], dtype=self.route.dtype)
         del self.matrix
         if self.residual is not None:
             self.residual = self.residual.reshape(1, -1)
@@ -199,15 +205,18 @@ class LinearRunner(_StaticLayer):
 
     def run(self, operands: list[Tensor]) -> Tensor:
         """Take [N, ..., K], return [N, ..., outputs]."""
-        x = _quantize(operands[0], self.input, self.zero)
-        x = x.reshape(-1, x.shape[-1]).to(self.route.dtype)
-        total = contract(
-            self.route,
-            lambda part: functional.linear(x[:, part], self.weights[:, part], self.zeros),
-            self.residual,
-            is_exact=self.scaling.is_exact,
-        )
+        x = operands[0].reshape(-1, operands[0].shape[-1])
+        product = self._multiply_floats(x) if self._of_bytes is None else self._multiply_bytes(x, self._of_bytes)
+        total = contract(self.route, product, self.residual, is_exact=self.scaling.is_exact)
         return self.scaling.apply(total).reshape(-1, *self.target)
+
+    def _multiply_bytes(self, x: Tensor, product: ByteProduct) -> Callable[[slice], Tensor]:
+        codes = quantize_to_bytes(self.input, x.contiguous())
+        return lambda _: product.run(codes)
+
+    def _multiply_floats(self, x: Tensor) -> Callable[[slice], Tensor]:
+        x = _quantize(x, self.input, self.zero).to(self.route.dtype)
+        return lambda part: functional.linear(x[:, part], self.weights[:, part], self.zeros)
 
 
 class MatmulRunner:

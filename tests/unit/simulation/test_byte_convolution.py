@@ -114,3 +114,16 @@ def test_without_vnni_floats_give_the_same_bits(setting):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("float32")
+
+
+def test_an_operator_that_takes_other_arguments_only_means_that_there_is_none(monkeypatch):
+    def refuses(*_):
+        raise RuntimeError("onednn::qconv_pointwise() is missing value for argument 'algorithm'")
+
+    class Other:
+        qconv_prepack = qconv_pointwise = staticmethod(refuses)
+
+    monkeypatch.setattr(torch.ops, "onednn", Other())
+    assert not has_byte_convolutions.__wrapped__()
+    monkeypatch.setattr(torch.ops, "onednn", object())
+    assert not has_byte_convolutions.__wrapped__()
