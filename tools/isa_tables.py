@@ -139,4 +139,5 @@ DIGITAL = (
         "r = RS(c floor(2^61 / floor(sqrt(V 4^k))), 41 - k), 0 where V is 0; clamp(RS(r m + o, shift))",
     ),
     ("INT_RMS_NORM", "those of INT_LAYER_NORM", "the same with 0 for the sum: c = n x; V = n (sum of squares) + epsilon"),
+    ("INT_EMBED", "out, in, table, rows, width", "out[i] = table[in[i]], rows from the end where in[i] < 0"),
 )  # fmt: skip

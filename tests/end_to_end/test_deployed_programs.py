@@ -23,7 +23,7 @@ pytestmark = pytest.mark.deploy
 
 SAMPLES = 20
 FROZEN = Path(__file__).parents[1] / "golden/deploy"
-PROGRAMS = ("resnet8", "norms")
+PROGRAMS = ("resnet8", "norms", "tokens")
 STRICT = "-Wall -Wextra -Wpedantic -Wconversion -Werror"
 STOP = "-fno-sanitize-recover=all"
 ARM = ("arm-none-eabi-gcc", "qemu-system-arm")
@@ -53,10 +53,12 @@ def make_resnet8() -> tuple[mho.Program, np.ndarray]:
     return mho.compile(quantized, "pelke2026-4bit"), samples[-SAMPLES:]
 
 
-def read_frozen(name: str) -> tuple[mho.Program, np.ndarray]:
-    program = read_program(FROZEN / f"{name}.mho")
-    shape = program.buffers[program.inputs[0]].shape
-    return program, np.random.default_rng(0).standard_normal((SAMPLES, *shape)).astype(np.float32)
+def read_frozen(name: str) -> tuple[mho.Program, dict[str, np.ndarray]]:
+    program, random = read_program(FROZEN / f"{name}.mho"), np.random.default_rng(0)
+    shapes = {one: (SAMPLES, *program.buffers[one].shape) for one in program.inputs}
+    if name == "tokens":
+        return program, {one: random.integers(0, 6, shape).astype(np.float32) for one, shape in shapes.items()}
+    return program, {one: random.standard_normal(shape).astype(np.float32) for one, shape in shapes.items()}
 
 
 @pytest.fixture(scope="module", params=PROGRAMS)

@@ -8,6 +8,7 @@ import pytest
 from c_runtime import SOURCES
 
 IMAGES = Path(__file__).parents[1] / "golden/deploy"
+NAMES = ("conv", "attention", "chip", "reloads", "integer", "decoder", "order", "norms", "tokens")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-ffp-contract=off", "-std=c99", "-O1")
 
 
@@ -34,12 +35,12 @@ def mutate(fuzzer: Path, name: str, count: int) -> None:
 
 
 @pytest.mark.deploy
-@pytest.mark.parametrize("name", ["conv", "attention", "chip", "reloads", "integer", "decoder", "order", "norms"])
+@pytest.mark.parametrize("name", NAMES)
 def test_damaged_images_are_refused(fuzzer, name):
     mutate(fuzzer, name, 1_000)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["conv", "attention", "chip", "reloads", "integer", "decoder", "order", "norms"])
+@pytest.mark.parametrize("name", NAMES)
 def test_ten_thousand_damaged_images_are_refused(fuzzer, name):
     mutate(fuzzer, name, 10_000)

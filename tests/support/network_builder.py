@@ -16,7 +16,14 @@ class NetworkBuilder:
         self.nodes: list[Node] = []
         self.constants: dict[str, np.ndarray] = {}
         self.shapes = {"input": shape}
+        self.inputs = ["input"]
         self.last = "input"
+
+    def input(self, name: str, *shape: int) -> str:
+        """Add a further input."""
+        self.inputs.append(name)
+        self.shapes[name] = shape
+        return name
 
     def add(
         self, op: str, *others: str, at: str | None = None, name: str | None = None, **attributes: Attribute
@@ -78,7 +85,7 @@ class NetworkBuilder:
     def build(self, *outputs: str) -> Network:
         names = outputs or (self.last,)
         infos = tuple(TensorInfo(name, self.shapes[name]) for name in names)
-        inputs = (TensorInfo("input", self.shapes["input"]),)
+        inputs = tuple(TensorInfo(name, self.shapes[name]) for name in self.inputs)
         return Network("small", inputs, infos, tuple(self.nodes), self.constants, self.shapes)
 
 

@@ -17,6 +17,7 @@ from mho.arithmetic.attributes import Attributes, Shape, get_int, get_ints
 from mho.arithmetic.elementwise import keeps_aligned_samples
 from mho.arithmetic.fixed_point import LARGEST_MULTIPLIER, LARGEST_OFFSET, LARGEST_SHIFT
 from mho.arithmetic.limits import LARGEST_INTEGER
+from mho.arithmetic.movement import OPERATIONS as _MOVEMENTS
 from mho.arithmetic.normalizations import OPERATIONS as _NORMALIZATIONS
 from mho.arithmetic.operation import Attribute, Operation, RequiredWindows, Use, unknown
 from mho.arithmetic.pooling import OPERATIONS as _POOLINGS
@@ -24,7 +25,7 @@ from mho.arithmetic.reductions import OPERATIONS as _REDUCTIONS
 from mho.arithmetic.required_windows import of_aligned
 from mho.arithmetic.shapes import ShapeError, broadcast, infer_broadcast
 
-_FLOAT = {operation.name: operation for operation in (*_NORMALIZATIONS, *_POOLINGS, *_REDUCTIONS)}
+_FLOAT = {operation.name: operation for operation in (*_MOVEMENTS, *_NORMALIZATIONS, *_POOLINGS, *_REDUCTIONS)}
 _RANGE = {"low": Attribute("int"), "high": Attribute("int")}
 _RESULT = {"shift": Attribute("int"), **_RANGE}
 _MULTIPLIER = {"multiplier": Attribute("int")}
@@ -147,6 +148,9 @@ OPERATIONS = (
     _integer(
         "int_table", attributes={"first": Attribute("int")}, operands=(2, 2), shape=lambda shapes, _: shapes[0],
         required_windows=_of_first, keeps_samples=lambda _: True, is_elementwise=True, check_constants=_check_table,
+    ),
+    _like(
+        "int_embed", "embed", operands=(2, 2), shape=_FLOAT["embed"].shape, check_constants=_constants(LARGEST_INTEGER),
     ),
     _like(
         "int_average_pool", "average_pool", attributes={**_FLOAT["average_pool"].attributes, **_RESULT},

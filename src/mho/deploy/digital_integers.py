@@ -80,6 +80,11 @@ def _int_table(item: Digital, names: References) -> list[Call]:
     return [make_call(form.INT_TABLE, *_operands(item, names), count, get_int(item.attributes, "first"))]
 
 
+def _int_embed(item: Digital, names: References) -> list[Call]:
+    rows, *row = names.shape(item.inputs[1])
+    return [make_call(form.INT_EMBED, *_operands(item, names), rows, math.prod(row))]
+
+
 def _int_pool(item: Digital, names: References) -> list[Call]:
     strides = broadcast_strides(names.shape(item.inputs[1]), names.shape(item.output)[2:])
     words = [*pool_words(item, names), *_result(item), *strides]
@@ -115,5 +120,6 @@ LOWERED_INTEGERS: Mapping[str, Callable[[Digital, References], list[Call]]] = {
     "int_quantize": _int_quantize, "int_dequantize": _int_dequantize, "int_scale": _int_scale, "int_add": _int_add,
     "int_mul": _int_mul, "int_table": _int_table, "int_average_pool": _int_pool, "int_reduce_sum": _int_reduce,
     "int_softmax": _int_softmax, "int_layer_norm": _int_norm, "int_rms_norm": _int_norm,
+    "int_embed": _int_embed,
 }  # fmt: skip
 """How each is lowered."""

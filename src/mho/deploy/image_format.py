@@ -28,13 +28,13 @@ from mho.program.instructions import (
 )
 
 MAGIC: Final = b"MHOIMG\r\n"
-VERSION: Final = (1, 2)
+VERSION: Final = (1, 3)
 """The newest; an image has the least minor version that has its opcodes."""
 
 HEADER_FIELDS: Final = (
     ("magic", "8s", "`MHOIMG\\r\\n`"),
     ("major", "H", "version: 1"),
-    ("minor", "H", "the least whose opcodes are used: 0, 1 or 2"),
+    ("minor", "H", "the least whose opcodes are used: 0 to 3"),
     ("file_bytes", "I", "length of the image"),
     ("checksum", "I", "CRC-32 (IEEE 802.3, as zlib's) of all bytes that follow this field"),
     ("regime", "I", "0 one crossbar, 1 weight-stationary, 2 time-multiplexed"),
@@ -105,9 +105,9 @@ OPCODES: Final = {
 
 UNARY, BINARY, MOVE, FILL, GATHER, REDUCE, POOL, SOFTMAX, LAYER_NORM, EMBED, SCATTER, ORDER = range(32, 44)
 INT_QUANTIZE, INT_DEQUANTIZE, INT_CLAMP, INT_SCALE, INT_ADD, INT_MUL, INT_TABLE, INT_POOL = range(48, 56)
-INT_REDUCE, INT_SOFTMAX, INT_LAYER_NORM, INT_RMS_NORM = range(56, 60)
+INT_REDUCE, INT_SOFTMAX, INT_LAYER_NORM, INT_RMS_NORM, INT_EMBED = range(56, 61)
 
-ADDED: Final = {SCATTER: 1, ORDER: 1, INT_RMS_NORM: 2}
+ADDED: Final = {SCATTER: 1, ORDER: 1, INT_RMS_NORM: 2, INT_EMBED: 3}
 """The minor version that an opcode came with, where that is not 0."""
 
 MOST_OPERANDS: Final = 8

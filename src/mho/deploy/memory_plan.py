@@ -29,8 +29,10 @@ from mho.program.layer_proof import LayerProduct
 from mho.program.program import BufferKind, Program
 from mho.program.verify import prove_program
 
-_WHOLE_ROWS = ("softmax", "layer_norm", "int_softmax", "int_layer_norm", "int_rms_norm")
-IN_PLACE = {name for name, record in OPERATIONS.items() if record.is_elementwise}.union(("batch_norm", *_WHOLE_ROWS))
+_WHOLE_ROWS = ("softmax", "layer_norm")
+IN_PLACE = {name for name, record in OPERATIONS.items() if record.is_elementwise}.union(
+    ("batch_norm", *_WHOLE_ROWS, *(f"int_{name}" for name in _WHOLE_ROWS), "int_rms_norm")
+)
 """Operations whose result may take the place of an operand of its shape."""
 
 _ALIGNMENT = 8

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from mho.arithmetic.fixed_point import to_fixed_point
 from mho.errors import UnsupportedOperationError
 from mho.network import integer_operations
-from mho.network.digital_grids import CLIPS, CentredGrid, plan_grids
+from mho.network.digital_grids import CLIPS, INDICES, CentredGrid, keeps_indices, plan_grids
 from mho.network.graph import Attribute, Grid, Network, Node
 from mho.network.integer_sums import lower_sums
 from mho.network.rms_norms import find_rms_norms
@@ -90,6 +90,8 @@ class Lowering:
         """Add what stands for one node."""
         if node.output in self._within:
             return
+        if self.planned.get(node.output) == INDICES and not keeps_indices(self.source, node):
+            raise self.unsupported(node.name, f"indices of an embedding that {node.op} computes")
         if node.quantization is not None:
             self._lower_layer(node)
         elif node.output in self._norms:
@@ -126,6 +128,8 @@ class Lowering:
         """Return the integers of a tensor and their grid: the given one, or whichever it lies on."""
         if grid is not None:
             return self.take(name, grid), grid
+        if name in self._inputs and name not in self._made and name in self.planned:
+            return self._quantize_input(name, self.planned[name]), self.planned[name]
         if name not in self._made:
             raise self.unsupported(name, "a constant, or an input that has no quantizer, as an operand")
         return self._made[name]

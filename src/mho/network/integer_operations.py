@@ -16,7 +16,7 @@ from mho.arithmetic.attributes import get_float, get_int, get_ints
 from mho.arithmetic.fixed_point import FixedPoint, to_fixed_point
 from mho.arithmetic.integers import FINE_POWERS, TABLE_BITS
 from mho.arithmetic.operations import OPERATIONS
-from mho.network.digital_grids import CentredGrid, passes_grid
+from mho.network.digital_grids import MOST_ROWS, CentredGrid, passes_grid
 from mho.network.graph import Attribute, Node
 
 if TYPE_CHECKING:
@@ -64,8 +64,10 @@ def _affine(lowering: Lowering, node: Node, factors: Any, offsets: Any) -> None:
     (name,), _ = _split(lowering, node)
     held, own = lowering.find(name)
     grid, output = lowering.planned[node.output], lowering.name_result(node.output)
-    if np.broadcast_shapes(lowering.shapes[held], np.shape(factors), np.shape(offsets)) != lowering.shapes[held]:
-        raise lowering.unsupported(node.name, f"{node.op} with a constant that makes its other operand larger")
+    shape = lowering.source.shapes[node.output]
+    if lowering.shapes[held] != shape:  # the constant is larger
+        label = lowering.name_node(f"{node.name}.expand")
+        held = lowering.add(Node(label, "expand", (held,), f"{output}.operand", {"shape": shape}), shape, own)
     scaled, moved = np.asarray(factors) * (own.scale / grid.scale), np.asarray(offsets) / grid.scale
     lowering.bind(node.output, lowering.scale(node.name, held, own, scaled, moved, grid, output), grid)
 
@@ -175,6 +177,19 @@ def _average_pool(lowering: Lowering, node: Node) -> None:
     _emit(lowering, node, "int_average_pool", (held, multiplier), {**node.attributes, **_result(grid, fixed.shift)})
 
 
+def _embedding(lowering: Lowering, node: Node) -> None:
+    """A table of the integers that a quantizer of float32 makes of its rows."""
+    held, own = lowering.find(node.inputs[0])
+    grid, table = lowering.planned[node.output], lowering.source.constants[node.inputs[1]]
+    if own.scale != 1:
+        raise lowering.unsupported(node.name, f"indices of an embedding on a grid of scale {own.scale:g}")
+    if len(table) > MOST_ROWS:
+        raise lowering.unsupported(node.name, f"a table of {len(table):,} rows, which are more than {MOST_ROWS:,}")
+    rounded = np.rint(table.astype(np.float32) / np.float32(grid.scale)).clip(grid.low, grid.high)
+    name = lowering.constant(f"{lowering.name_result(node.output)}.table", rounded.astype(np.int32))
+    _emit(lowering, node, "int_embed", (held, name), {})
+
+
 def _reduction(lowering: Lowering, node: Node) -> None:
     held, own = lowering.find(node.inputs[0])
     grid, axes = lowering.planned[node.output], get_ints(node.attributes, "axes")
@@ -261,6 +276,7 @@ lower_div = _quotient
 lower_batch_norm = _batch_norm
 lower_layer_norm = _layer_norm
 lower_softmax = _softmax
+lower_embed = _embedding
 lower_average_pool = _average_pool
 lower_reduce_mean = lower_reduce_sum = _reduction
 

@@ -176,6 +176,8 @@ def _count_integers(program: Program, item: Digital) -> Work:
     size, read = _size(program, item.output), _size(program, item.inputs[0])
     if item.op in ("int_quantize", "int_dequantize"):
         return Work(size, 0) if item.op == "int_dequantize" else Work(0, size, size)
+    if item.op == "int_embed":
+        return Work()
     if item.op == "int_table":
         return Work(0, size, size)
     if item.op == "int_average_pool":

@@ -65,6 +65,11 @@ def _range_of_result(checker: Checker, item: Digital, operands: list[Buffer]) ->
         if not first <= operands[0].low <= operands[0].high < first + table.size:
             checker.fail(f"a table from {first} on of {table.size} for {item.inputs[0]!r}")
         return int(table.min()), int(table.max())
+    if item.op == "int_embed":
+        (table,) = _constants(checker, item)
+        if operands[0].scale != 1:
+            checker.fail(f"{item.inputs[0]!r} has the scale {operands[0].scale}", "indices, of scale 1")
+        return int(table.min()), int(table.max())
     limits = [(one.low, one.high) for one in operands]
     if item.op in ("concat", "minimum", "maximum", "where"):
         chosen = _constants(checker, item)[: len(item.inputs) - len(operands)]

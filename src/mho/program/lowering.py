@@ -13,7 +13,7 @@ from mho.hardware.chip import DigitalArithmetic
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_mapping import DEFAULT_MODEL, LayerMapping, MappingModel
 from mho.mapping.network_mapping import NetworkMapping, map_layers, naming_layer
-from mho.network.digital_grids import CentredGrid
+from mho.network.digital_grids import INDICES, CentredGrid
 from mho.network.graph import Network
 from mho.network.input_normalization import find_normalization
 from mho.network.integer_lowering import IntegerNetwork, lower_to_integers
@@ -132,13 +132,13 @@ def lower_digital(quantized: Network, accelerator: Accelerator) -> IntegerNetwor
 
     Raises:
         UnsupportedOperationError: the unit computes on integers alone, and something has none.
-        MappingError: a tensor has more bits than the unit.
+        MappingError: a tensor has more bits than the unit; indices of embeddings may have more.
     """
     if accelerator.digital.arithmetic is not DigitalArithmetic.INTEGER:
         return IntegerNetwork(quantized, {})
     lowered, bits = lower_to_integers(quantized), accelerator.digital.activation_bits
     for name, grid in lowered.grids.items():
-        if grid.bits > bits:
+        if grid.bits > bits and not INDICES.holds(grid):
             raise MappingError(
                 f"{name!r} holds {grid.low}..{grid.high}, which takes {grid.bits} bits", where=quantized.name,
                 expected=f"at most digital.activation_bits = {bits}",

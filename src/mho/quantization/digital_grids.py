@@ -53,12 +53,17 @@ def assign_digital_grids(quantized: Network, calibration_inputs: Any, *, bits: i
     if not missing:
         return quantized
     ranges = _observe(quantized, calibration_inputs, frozenset(missing))
+    tables = {node.output: quantized.constants[node.inputs[1]] for node in quantized.nodes if node.op == "embed"}
     non_negative = non_negative_tensors(quantized)
     grids = {}
     for name in missing:
         low, high = ranges[name]
+        chosen = _choose_bits(quantized, name, bits)
+        room = 2 if chosen >= _HEADROOM_BITS else 1
+        if name in tables:  # rows that no sample looked up, too; and there are no others
+            low, high, room = float(tables[name].min(initial=0)), float(tables[name].max(initial=0)), 1
         is_unsigned = name in non_negative or low >= 0
-        grids[name] = _choose_grid(max(-low, high), _choose_bits(quantized, name, bits), is_unsigned=is_unsigned)
+        grids[name] = _choose_grid(room * max(-low, high), chosen, is_unsigned=is_unsigned)
     return _insert(quantized, grids)
 
 
@@ -74,8 +79,7 @@ def _choose_bits(network: Network, name: str, bits: int) -> int:
 def _choose_grid(largest: float, bits: int, *, is_unsigned: bool) -> dict[str, int | float]:
     """Return the attributes of a quantizer whose range is up to `largest`, both ways unless it is unsigned."""
     low, high = (0, (1 << bits) - 1) if is_unsigned else (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
-    room = 2 if bits >= _HEADROOM_BITS else 1
-    scale = float(np.float32(room * largest / high)) or 1.0
+    scale = float(np.float32(largest / high)) or 1.0
     return {"scale": scale, "zero_point": 0, "qmin": low, "qmax": high}
 
 

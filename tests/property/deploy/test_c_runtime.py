@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from accelerators import make_accelerator
 from any_programs import REGIMES
 from bits import assert_same_bits
@@ -12,10 +13,12 @@ from chip_programs import random_chip_network
 from examples import RELAXED, examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from index_networks import random_embeddings
 from operation_cases import CASES, cases_inputs, cases_network
 from random_networks import choosers, random_inputs
 from small_programs import grid
 
+import mho
 from mho.arithmetic.operations import OPERATIONS
 from mho.deploy.digital import LOWERED, lower_digital
 from mho.errors import UnsupportedOperationError
@@ -25,6 +28,7 @@ from mho.network.reference import run_quantized
 from mho.program.instructions import Digital
 from mho.program.lowering import compile_network
 from mho.quantization.digital_grids import assign_digital_grids
+from mho.quantization.qat import TrainableNetwork
 
 DIGITAL = [case for case in CASES if case.op in LOWERED]
 
@@ -47,6 +51,23 @@ def test_an_integer_only_digital_unit_gives_the_same_integers(chooser):
     program = compile_network(network, make_accelerator(8, 8, 2, 2, digital={"arithmetic": "integer"}))
     expected = run_quantized(lower_to_integers(network).network, inputs)
     assert_same_bits(run_in_c(program, inputs), expected)
+
+
+@settings(max_examples=examples(24), **RELAXED)
+@given(choosers())
+def test_rows_of_integers_are_those_of_training_and_the_same_in_every_engine(chooser):
+    network, inputs = random_embeddings(chooser)
+    program = compile_network(network, make_accelerator(8, 8, 2, 2, digital={"arithmetic": "integer"}))
+    lowered = lower_to_integers(network).network
+    assert [node.op for node in lowered.nodes].count("int_embed") == 2
+    expected = run_quantized(lowered, inputs)
+    for engine in ("executor", "interpreter"):
+        assert_same_bits(mho.simulate(program, inputs, engine=engine), expected)
+    assert_same_bits(run_in_c(program, inputs), expected)
+    with torch.no_grad():
+        trained = TrainableNetwork(network).eval()(*(torch.from_numpy(one) for one in inputs.values()))
+    for tensor, rows in list(zip(network.outputs, trained, strict=True))[:2]:  # a layer's sums are rounded otherwise
+        np.testing.assert_array_equal(rows.numpy(), expected[tensor.name])
 
 
 def test_every_digital_operation_gives_the_bits_of_the_reference():

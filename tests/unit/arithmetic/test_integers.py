@@ -15,6 +15,7 @@ from mho.arithmetic.fixed_point import to_fixed_point
 from mho.arithmetic.kernels.integers import integer_root, rounding_shift
 from mho.arithmetic.operations import OPERATIONS
 from mho.arithmetic.shapes import ShapeError
+from mho.errors import DataError
 
 LIMITS = {"low": -(1 << 15), "high": (1 << 15) - 1}
 
@@ -150,6 +151,19 @@ def test_what_is_missing_stays_missing() -> None:
     pool = {"kernel": (2, 2), "strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1), "ceil_mode": 0}
     windows = _run("int_average_pool", x, one, **pool, count_include_pad=0, shift=0, **LIMITS)
     assert windows.isnan().sum() == 2
+    rows = _run("int_embed", torch.tensor([[1.0, math.nan]]), torch.tensor([[5, 6], [7, -8]], dtype=torch.int32))
+    assert rows[0, 0].tolist() == [7, -8]
+    assert rows[0, 1].isnan().all()
+
+
+def test_an_index_names_a_row_and_one_outside_of_the_table_is_an_error() -> None:
+    table = torch.tensor([[1, -2], [30_000, 4], [5, 6]], dtype=torch.int32)
+    assert _run("int_embed", torch.tensor([[0.0, -1.0, 1.0, -3.0]]), table)[0].tolist() == [
+        [1, -2], [5, 6], [30_000, 4], [1, -2],
+    ]  # fmt: skip
+    for index in (3.0, -4.0, float(1 << 20)):
+        with pytest.raises(DataError, match="into a table of 3 rows"):
+            _run("int_embed", torch.tensor([[0.0, index]]), table)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mho.arithmetic.attributes import Attributes, get_float, get_int, get_ints
 from mho.arithmetic.kernels.adapters import Kernel, with_attributes
+from mho.arithmetic.kernels.movement import run_embed
 from mho.arithmetic.kernels.pooling import sum_windows
 from mho.arithmetic.kernels.trees import merge_axes
 from mho.arithmetic.operation import Operation
@@ -169,6 +170,18 @@ def _normalize(x: Tensor, total: Tensor, multiplier: Tensor, offset: Tensor, att
     products, shift = (count * rows - total) * reciprocal, 61 - NORMAL_BITS - room
     normal = torch.where(variance == 0, 0, (products + (1 << (shift - 1))) >> shift)
     return rescale(normal.reshape(x.shape) * multiplier + offset, attributes)
+
+
+def run_int_embed(operands: Sequence[Tensor], attributes: Attributes) -> Tensor:
+    """Look rows of a table of integers up; a row whose index is missing is missing.
+
+    Raises:
+        DataError: an index lies outside of the table; -1 is its last row.
+    """
+    indices, table = operands
+    missing = indices.isnan()
+    rows = run_embed((torch.where(missing, 0, indices), table), attributes).to(torch.float32)
+    return torch.where(missing.reshape(*missing.shape, *(1,) * (rows.dim() - missing.dim())), torch.nan, rows)
 
 
 run_int_quantize = with_attributes(_quantize)

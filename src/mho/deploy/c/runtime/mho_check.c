@@ -700,6 +700,13 @@ static void check_int_layer_norm(reader *r) {
     check_int_walk(r, 2, counts, size);
 }
 
+static void check_int_embed(reader *r) {
+    const mho_operand out = take_whole_buffer(r), in = take_whole(r), table = take_whole(r);
+    const uint32_t rows = take(r), width = take(r);
+    require(r, rows >= 1 && rows <= 1U << 24, MHO_E_OPERAND);
+    require(r, multiply(r, rows, width) == table.count && multiply(r, in.count, width) == out.count, MHO_E_ADDRESS);
+}
+
 static void check_integers(reader *r, uint32_t opcode) {
     mho_operand out, in;
     uint32_t counts[3], first, second, outer;
@@ -758,6 +765,7 @@ static void check_integers(reader *r, uint32_t opcode) {
     case OP_INT_SOFTMAX: check_int_softmax(r); break;
     case OP_INT_LAYER_NORM:
     case OP_INT_RMS_NORM: check_int_layer_norm(r); break;
+    case OP_INT_EMBED: check_int_embed(r); break;
     default: fail(r, MHO_E_CODE); break;
     }
 }

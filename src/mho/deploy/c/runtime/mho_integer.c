@@ -263,6 +263,23 @@ static void normalize(const mho_machine *m, uint32_t at, int is_centred) {
     }
 }
 
+static mho_status embed(const mho_machine *m, uint32_t at) {
+    const mho_operand out = mho_next_operand(m, &at), in = mho_next_operand(m, &at), table = mho_next_operand(m, &at);
+    const int64_t rows = mho_word(m, at);
+    const uint32_t width = mho_word(m, at + 1);
+    uint32_t i, k;
+    for (i = 0; i < in.count; i++) {
+        const int64_t index = mho_take_one(&in, i), row = index < 0 ? mho_plus(index, rows) : index;
+        if (row < 0 || row >= rows) {
+            return MHO_E_INDEX;
+        }
+        for (k = 0; k < width; k++) {
+            mho_put(&out, i * width + k, mho_take_one(&table, (uint32_t)row * width + k));
+        }
+    }
+    return MHO_OK;
+}
+
 mho_status mho_run_integers(mho_machine *machine, uint32_t opcode, uint32_t at) {
     switch (opcode) {
     case OP_INT_QUANTIZE: return quantize(machine, at);
@@ -277,6 +294,7 @@ mho_status mho_run_integers(mho_machine *machine, uint32_t opcode, uint32_t at) 
     case OP_INT_SOFTMAX: softmax(machine, at); break;
     case OP_INT_LAYER_NORM: normalize(machine, at, 1); break;
     case OP_INT_RMS_NORM: normalize(machine, at, 0); break;
+    case OP_INT_EMBED: return embed(machine, at);
     default: return MHO_E_CODE;
     }
     return MHO_OK;

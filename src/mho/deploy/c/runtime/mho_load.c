@@ -3,7 +3,7 @@
 
 /* Bytes of the header and of an entry of each table (docs/isa.md). */
 enum { HEADER_BYTES = 140, BUFFER_BYTES = 12, CONSTANT_BYTES = 20, LAYER_BYTES = 8, PORT_BYTES = 12 };
-enum { MAJOR = 1, MINOR = 2, CHECKED_FROM = 20 };
+enum { MAJOR = 1, MINOR = 3, CHECKED_FROM = 20 };
 
 static uint32_t crc32(const uint8_t *bytes, size_t count) {
     uint32_t table[16], crc = 0xffffffffU, i;
