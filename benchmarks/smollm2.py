@@ -4,18 +4,23 @@
     pip install transformers gguf accelerate
     python benchmarks/smollm2.py TEXT --bits 8/8 --calibration 12
     python benchmarks/smollm2.py TEXT --bits 4/8 --other query_key=8/8 attention_value=8/8 --parts perplexity cost
+    python benchmarks/smollm2.py TEXT --allocate "28224 crossbars" --other query_key=8/8 attention_value=8/8 \
+        --calibration 12 --policy found.json --parts perplexity cost
 
 TEXT is a file; its first 1,536 tokens are scored in pieces of 256, and those after them calibrate. The program is that
 of one token on one crossbar of the accelerator, used again for every tile: what it answers depends on no mapping. Its
 scores of 64 tokens are compared with those of the integer reference over the whole sequence, bit for bit. The cost is
 that of one token on a chip of the accelerator's cores that holds all tiles, with an ideal interconnect. `--other` gives
-the layers that have a word in their names other widths; `--layers` cuts the network, to try the script.
+the layers that have a word in their names other widths. `--policy` reads the widths of all layers from a file, instead
+of `--bits`; `--allocate` writes that file first: `mho.allocate` within that cost, by the answers to `--probed` of the
+pieces that calibrate, where the layers of `--other` stay. `--layers` cuts the network, to try the script.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import math
 import resource
 import time
@@ -44,6 +49,9 @@ def main() -> None:
     parser.add_argument("text", type=Path)
     parser.add_argument("--bits", nargs="+", default=["8/8", "4/8"])
     parser.add_argument("--other", nargs="+", default=[], metavar="WORD=W/A")
+    parser.add_argument("--policy", type=Path, metavar="FILE", help="widths of all layers, instead of --bits")
+    parser.add_argument("--allocate", metavar="COST", help="write --policy first, within so much")
+    parser.add_argument("--probed", type=int, default=1, help="pieces whose answers are compared for it (1)")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--effort", choices=("fast", "good"), default="good", help="of quantization (good)")
     parser.add_argument("--calibration", type=int, default=4, help="pieces of text (4)")
@@ -51,6 +59,8 @@ def main() -> None:
     parser.add_argument("--layers", type=int)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
+    if options.allocate and options.policy is None:
+        parser.error("--allocate needs --policy, the file to write")
     torch.set_num_threads(options.threads)
     module, tokenizer = _load(options.layers)
     text = options.text.read_text(encoding="utf-8")[:40_000]
@@ -60,14 +70,20 @@ def main() -> None:
     report.print("read, whole sequences")
     if "perplexity" in options.parts:
         print(f"perplexity  float  {_perplexity(whole, ids[:PIECES], run_float):.2f}", flush=True)
-    for bits in options.bits:
+    inputs = mho.first_inputs(whole, ids[PIECES:])
+    if options.allocate:
         report.restart()
-        policy = _policy(whole, bits, options.other)
-        quantized = mho.quantize(whole, policy, mho.first_inputs(whole, ids[PIECES:]), effort=options.effort)
+        _allocate(whole, inputs, options)
+        report.print("allocated")
+    names = options.bits if options.policy is None else [options.policy.name]
+    for bits in names:
+        report.restart()
+        policy = _policy(whole, bits, options.other) if options.policy is None else mho.Policy.load(options.policy)
+        quantized = mho.quantize(whole, policy, inputs, effort=options.effort)
         report.print(f"quantized  {bits}")
         if "perplexity" in options.parts:
             print(f"perplexity  {bits}  {_perplexity(quantized, ids[:PIECES], run_quantized):.2f}", flush=True)
-        has_program = "program" in options.parts and bits == options.bits[0]
+        has_program = "program" in options.parts and bits == names[0]
         if not has_program and "cost" not in options.parts:
             continue
         report.restart()
@@ -82,11 +98,26 @@ def main() -> None:
 
 def _policy(network: Network, bits: str, other: list[str]) -> mho.Policy:
     """Return `bits` for all layers but those whose names hold a word of `other`, the first that fits."""
+    held = _held(network, other)
+    return mho.Policy({name: mho.BitWidths.parse(held.get(name, bits)) for name in network.layer_names})
+
+
+def _held(network: Network, other: list[str]) -> dict[str, str]:
+    """Return widths of the layers whose names hold a word of `other`, of the first that fits."""
     pairs = [one.rpartition("=") for one in other]
     if unknown := [word for word, _, _ in pairs if not any(word in name for name in network.layer_names)]:
         raise SystemExit(f"no layer has {unknown[0]} in its name")
-    widths = {name: next((widths for word, _, widths in pairs if word in name), bits) for name in network.layer_names}
-    return mho.Policy({name: mho.BitWidths.parse(widths[name]) for name in network.layer_names})
+    return {name: widths for name in network.layer_names for word, _, widths in reversed(pairs) if word in name}
+
+
+def _allocate(network: Network, inputs: dict[str, NDArray[np.float32]], options: argparse.Namespace) -> None:
+    """Write the policy of the least divergence within the cost; the layers of `--other` stay."""
+    found = mho.allocate(
+        network, options.accelerator, inputs, cost_budget=options.allocate, pins=_held(network, options.other),
+        effort=options.effort, probed_samples=options.probed,
+    )  # fmt: skip
+    options.policy.write_text(json.dumps(found.policy.to_json()), encoding="utf-8")
+    print(f"allocated  {found.policy!r}, {found.share:.3f} of 8/8, divergence {found.divergence:.4f}", flush=True)
 
 
 def _cost(decode: Network, policy: mho.Policy, accelerator: str) -> str:

@@ -21,6 +21,7 @@ _HOMES = {
     "dataset": "mho.data.in_memory",
     "search": "mho.bit_search.api",
     "SearchOptions": "mho.bit_search.api",
+    "allocate": "mho.bit_search.allocation",
     "quantize": "mho.api.networks",
     "quantize_digital": "mho.api.networks",
     "trainable": "mho.api.networks",
@@ -121,6 +122,7 @@ if TYPE_CHECKING:
     from mho.api.targets import run_on_device as run_on_device
     from mho.api.targets import vectors as vectors
     from mho.array.conductances import Conditions as Conditions
+    from mho.bit_search.allocation import allocate as allocate
     from mho.bit_search.api import SearchOptions as SearchOptions
     from mho.bit_search.api import search as search
     from mho.bit_search.runner import SearchResult as SearchResult

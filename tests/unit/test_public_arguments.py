@@ -38,7 +38,8 @@ def calls(tmp_path_factory):
     policy = mho.Policy.uniform(network.layer_names, "4/4")
     decoder = CachedDecoder(layers=1)
     whole, ids = mho.load_decoder(decoder, context=4, block=4), np.zeros((2, 4), np.int64)
-    language = mho.quantize(whole, "4/4", mho.first_inputs(whole, ids))
+    inputs = mho.first_inputs(whole, ids)
+    language = mho.quantize(whole, "4/4", inputs)
     return {
         "load": {"model": torch.nn.Linear(4, 2), "example_input": (1, 4), "input_shape": (1, 4)},
         "load_decoder": {"module": decoder, "context": 4, "block": 4},
@@ -51,6 +52,7 @@ def calls(tmp_path_factory):
         "map": {"network": network, "accelerator": "pelke2026-4bit"},
         "schedule": {"network": network, "accelerator": "isaac", "simulate": False},
         "compare": {"network": quantized, "accelerators": ["pelke2026-4bit"], "samples": (samples, labels)},
+        "allocate": {"network": whole, "accelerator": "isaac", "calibration_inputs": inputs, "cost_budget": 1.0},
         "quantize": {"network": network, "policy": "4/4", "calibration_inputs": samples},
         "quantize_digital": {"quantized": quantized, "calibration_inputs": samples},
         "trainable": {"network": network, "policy": "4/4", "calibration_inputs": samples},

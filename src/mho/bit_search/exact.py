@@ -32,7 +32,7 @@ from mho.bit_search.evaluation import EvaluationRecord
 from mho.bit_search.goal import Goal, budget_reward, excess_losses
 from mho.bit_search.incumbent import neighbours_of_incumbent, promising_costs
 from mho.bit_search.initial_policies import spread_policies
-from mho.bit_search.knapsack import solve_knapsack
+from mho.bit_search.knapsack import BUDGET_TRIES, add_up, solve_knapsack, solve_within_cost
 from mho.bit_search.local_search import neighbours
 from mho.bit_search.sensitivity import SensitivityModel, SensitivityPrior
 from mho.bit_search.space import SearchSpace
@@ -46,8 +46,6 @@ FIRST = 6
 FIT_FROM = 4
 LOCAL_FROM = 40
 NEIGHBOURS, TRUE_NEIGHBOURS, NEAR_PROGRAMS, COST_JITTER = 4000, 16, 4, 0.1
-BUDGET_TRIES = 5
-"""Programs that find which sum of layers' costs a budget is worth."""
 
 
 class ExactSearch:
@@ -119,7 +117,7 @@ class ExactSearch:
         for _ in range(0 if self._is_additive else NEAR_PROGRAMS - 1):
             jittered = [share * self._generator.lognormal(0.0, COST_JITTER, len(share)) for share in self._shares]
             yield self._tables.policy(self._solve(increases, jittered))
-        start = _add_up(increases, chosen), _add_up(self._shares, chosen)
+        start = add_up(increases, chosen), add_up(self._shares, chosen)
         for numbers in neighbours(chosen, increases, self._shares, start, self._reward, NEIGHBOURS):
             yield self._tables.policy(numbers)
 
@@ -139,25 +137,18 @@ class ExactSearch:
     def _solve_within_budget(self, increases: list[FloatArray], shares: list[FloatArray]) -> IntArray | None:
         """Return the choices of the least loss increase whose true cost is within the budget, if any are found."""
         assert self._goal.cost_budget is not None
-        power = 1.0 / self._space.objective.exponent
-        capacity = (self._goal.cost_budget / self._space.reference_cost) ** power
-        best: tuple[float, IntArray] | None = None
-        for _ in range(1 if self._is_additive else BUDGET_TRIES):
-            chosen = solve_knapsack(increases, shares, capacity)
-            if chosen is None:
-                break
-            cost, increase = self._space.cost_of(self._tables.policy(chosen)), _add_up(increases, chosen)
-            if self._goal.allows(cost) and (best is None or increase < best[0]):
-                best = increase, chosen
-            # A little more than fits shows where the limit lies; a little less will fit.
-            capacity *= (self._goal.cost_budget / cost) ** power * (1.01 if self._goal.allows(cost) else 0.995)
-        return None if best is None else best[1]
+        power, budget = 1.0 / self._space.objective.exponent, self._goal.cost_budget
+        return solve_within_cost(
+            increases, shares, budget, lambda chosen: self._space.cost_of(self._tables.policy(chosen)),
+            capacity=(budget / self._space.reference_cost) ** power, power=power,
+            tries=1 if self._is_additive else BUDGET_TRIES,
+        )  # fmt: skip
 
     def _best_of(self, policies: Sequence[Policy], increases: list[FloatArray]) -> Policy:
         """Return the policy of the highest reward by true cost; a single one is returned as it is."""
         if len(policies) == 1:
             return policies[0]
-        increase = np.array([_add_up(increases, self._tables.row(policy)) for policy in policies])
+        increase = np.array([add_up(increases, self._tables.row(policy)) for policy in policies])
         share = np.array([self._space.cost_of(policy) / self._space.reference_cost for policy in policies])
         return policies[int(np.argmax(self._worth(increase, share)))]
 
@@ -184,10 +175,6 @@ class ExactSearch:
         if self._space.is_exhausted(self._known):
             return None
         return draw_new(self._space, self._goal, self._generator, self._known)
-
-
-def _add_up(parts: Sequence[FloatArray], chosen: IntArray) -> float:
-    return float(sum(part[number] for part, number in zip(parts, chosen, strict=True)))
 
 
 class _AllPolicies:

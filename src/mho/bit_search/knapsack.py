@@ -8,7 +8,7 @@ what.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ from mho.pareto import pareto_front
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
+BUDGET_TRIES = 5
+"""Programs that find which sum of layers' costs a budget is worth."""
 _SCALE = 1e3
 """What the largest possible sum of values becomes for the solver: its tolerances are absolute, 1e-7 and less."""
 _ROUNDING = 1e-12
@@ -58,6 +60,52 @@ def solve_knapsack(values: Sequence[FloatArray], weights: Sequence[FloatArray], 
             return np.array([k[option] for k, option in zip(kept, chosen, strict=True)])
         excluded.append(chosen)  # only within the solver's tolerance
     return None
+
+
+def solve_within_cost(
+    values: Sequence[FloatArray],
+    weights: Sequence[FloatArray],
+    budget: int,
+    cost_of: Callable[[IntArray], int],
+    *,
+    capacity: float,
+    power: float = 1.0,
+    tries: int = BUDGET_TRIES,
+) -> IntArray | None:
+    """Choose one option of every layer: the least sum of values whose cost is within a budget.
+
+    The sum of weights is near the cost, or its power; which sum the budget is worth is found by trying.
+
+    Args:
+        values, weights: as for `solve_knapsack`.
+        budget: the limit of the cost, inclusive, above 0.
+        cost_of: cost of one option of each layer, int64 [layers]; above 0.
+        capacity: of the first program: what the budget is worth if sums of weights are in proportion to costs.
+        power: a sum of weights is in proportion to the cost to the power of it.
+        tries: programs; 1 where sums of weights are exactly in proportion to costs.
+
+    Returns:
+        int64 [layers], the option of each layer; None where none was found that fits.
+
+    Raises:
+        MhoError: the solver ended without an answer.
+    """
+    best: tuple[float, IntArray] | None = None
+    for _ in range(tries):
+        chosen = solve_knapsack(values, weights, capacity)
+        if chosen is None:
+            break
+        cost, total = cost_of(chosen), add_up(values, chosen)
+        if cost <= budget and (best is None or total < best[0]):
+            best = total, chosen
+        # A little more than fits shows where the limit lies; a little less will fit.
+        capacity *= (budget / cost) ** power * (1.01 if cost <= budget else 0.995)
+    return None if best is None else best[1]
+
+
+def add_up(parts: Sequence[FloatArray], chosen: IntArray) -> float:
+    """Return the sum of what the chosen options of the layers have."""
+    return float(sum(part[number] for part, number in zip(parts, chosen, strict=True)))
 
 
 def _solve(

@@ -187,7 +187,7 @@ class CrossbarCosts(PolicyCosts):
         latency_ps = sum(share.latency_ps for share in shares)
         if self.objective is Objective.LIFETIME:
             return weigh_writes(sum(share.writes for share in shares), latency_ps)
-        if self.objective is Objective.INTERVAL:
+        if self.objective in (Objective.LATENCY, Objective.INTERVAL):
             return latency_ps
         energy = sum(share.energy_aj for share in shares)
         return energy * latency_ps if self.objective is Objective.ENERGY_DELAY else energy

@@ -60,6 +60,10 @@ COMMANDS = {
         "mho.cli.search:search", "Search the bit widths of a network's layers.", SEARCH,
         "search examples/digits.toml --budget 40 -o policy.json", continues=True,
     ),
+    "allocate": Command(
+        "mho.cli.allocate:allocate", "Choose bit widths from samples, without training.", SEARCH,
+        "allocate model.onnx --accelerator isaac --activation-samples samples.npz --cost-budget 0.75 -o policy.json",
+    ),
     "mix": Command(
         "mho.cli.mix:mix", "Search bit widths of networks that share an accelerator.", SEARCH,
         "mix examples/mix_cifar10.toml --data-root DATA", continues=True,

@@ -70,7 +70,7 @@ def quantize(
     check_file_is_there(model, "torch.onnx.export(dynamo=True) writes a float model, with trained weights, as ONNX")
     check_outputs({"--output": output}, (model, activation_samples, policy))
     network = load_file(model)
-    inputs, samples = _read_samples(activation_samples, network)
+    inputs, samples = read_samples(activation_samples, network)
     quantized = _quantize_layers(network, model, inputs, widths, how, keeps_integers=is_integer)
     if is_integer:
         quantized = mho.quantize_digital(quantized, inputs, bits=digital_bits or 16)
@@ -113,7 +113,7 @@ def _quantize_layers(
     return network
 
 
-def _read_samples(file: Path, network: mho.Network) -> tuple[Any, int]:
+def read_samples(file: Path, network: mho.Network) -> tuple[Any, int]:
     """Return samples as a network of one input or of several takes them, and how many there are. Raises `MhoError`."""
     from mho.array_files import read_arrays
 
