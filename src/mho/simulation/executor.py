@@ -21,9 +21,10 @@ from torch import Tensor
 from mho.arithmetic.exactness import exact_products
 from mho.arithmetic.operations import OPERATIONS
 from mho.errors import DataError
-from mho.program.instructions import Digital, Layer
+from mho.program.instructions import Digital, Layer, QuantizeInput
 from mho.program.program import Program
 from mho.program.verify import prove_program
+from mho.simulation.coded_functions import CodedFunction
 from mho.simulation.layer_runners import LayerRunner, make_runner
 from mho.simulation.samples import allocate_outputs, check_batch, check_inputs, present_outputs
 
@@ -36,9 +37,17 @@ _KEEP_LAYOUT = frozenset({"max_pool"})
 
 @dataclass(frozen=True)
 class _Step:
-    """One tensor made from others; `released` names those that no later step reads."""
+    """One tensor made from others.
+
+    Attributes:
+        run: makes it.
+        run_for_codes: makes one that layers which read it turn into the same codes.
+        inputs, output: names.
+        released: tensors that no later step reads.
+    """
 
     run: Callable[[list[Tensor]], Tensor]
+    run_for_codes: Callable[[list[Tensor]], Tensor]
     inputs: tuple[str, ...]
     output: str
     released: tuple[str, ...]
@@ -56,7 +65,13 @@ class Executor:
     def __init__(self, program: Program) -> None:
         """Verify the program and recover its integers. Raises `ProgramError`."""
         self.program = program
-        runners = {product.name: make_runner(program, product) for product in prove_program(program)}
+        runners: dict[str, LayerRunner] = {}
+        self._grids: dict[str, list[QuantizeInput]] = {}
+        for product in prove_program(program):
+            runners[product.name] = make_runner(program, product)
+            for item in (product.input, product.stored):
+                if item is not None:
+                    self._grids.setdefault(item.source, []).append(item)
         self.routes: Mapping[str, str] = {name: str(runner.route) for name, runner in runners.items()}
         self._constants: dict[str, Tensor] = {}
         self._layer_steps: dict[str, tuple[int, tuple[str, ...]]] = {}
@@ -110,19 +125,27 @@ class Executor:
         arrays, (until, sources) = check_inputs(self.program, inputs), self._layer_steps[layer]
         check_batch(self.program, len(next(iter(arrays.values()))), self._bytes_per_sample())
         with exact_products():
-            live = self._run_steps(arrays, self._steps[:until])
+            live = self._run_steps(arrays, self._steps[:until], only_codes=False)
         return {name: live[name].contiguous().numpy() for name in sources}
 
     def _run_batch(self, arrays: Mapping[str, NDArray[np.float32]]) -> dict[str, Tensor]:
-        live = self._run_steps(arrays, self._steps)
+        live = self._run_steps(arrays, self._steps, only_codes=True)
         return {name: live[name] for name in self.program.outputs}
 
-    def _run_steps(self, arrays: Mapping[str, NDArray[np.float32]], steps: tuple[_Step, ...]) -> dict[str, Tensor]:
-        """Return the tensors that are left when these steps are done."""
+    def _run_steps(
+        self, arrays: Mapping[str, NDArray[np.float32]], steps: tuple[_Step, ...], *, only_codes: bool
+    ) -> dict[str, Tensor]:
+        """Return the tensors that are left when these steps are done.
+
+        Args:
+            arrays: inputs by name.
+            steps: from the first on.
+            only_codes: whether of tensors that layers read their codes are enough.
+        """
         live = {name: torch.from_numpy(array) for name, array in arrays.items()}
         for step in steps:
             operands = [live[name] if name in live else self._constants[name] for name in step.inputs]
-            live[step.output] = step.run(operands)
+            live[step.output] = (step.run_for_codes if only_codes else step.run)(operands)
             del operands
             for name in step.released:
                 del live[name]
@@ -138,6 +161,7 @@ class Executor:
             elif isinstance(item, Digital):
                 parts.append((_digital(item), item.inputs, item.output))
         last = {name: index for index, (_, inputs, _) in enumerate(parts) for name in inputs}
+        coded = self._find_coded()
         steps = []
         for index, (run, inputs, output) in enumerate(parts):
             for name in inputs:
@@ -145,8 +169,19 @@ class Executor:
                     self._constants[name] = torch.from_numpy(np.array(self.program.constants[name]))
             ended = {name for name in (*inputs, output) if last.get(name, index) == index}
             released = ended - set(self._constants) - set(self.program.outputs)
-            steps.append(_Step(run, inputs, output, tuple(sorted(released))))
+            steps.append(_Step(run, coded.get(output, run), inputs, output, tuple(sorted(released))))
         return tuple(steps)
+
+    def _find_coded(self) -> dict[str, Callable[[list[Tensor]], Tensor]]:
+        """Return, by output, what runs operations whose output only layers read, where codes are enough."""
+        operations = [item for item in self.program.instructions if isinstance(item, Digital)]
+        needed = {name for item in operations for name in item.inputs} | set(self.program.outputs)
+        found = {
+            item.output: CodedFunction.find(item, self._grids[item.output])
+            for item in operations
+            if item.output in self._grids and item.output not in needed
+        }
+        return {name: function.run for name, function in found.items() if function is not None}
 
     def _choose_batch_size(self) -> int:
         """Few samples stay in the cache; some share the reading of the weights, the more the larger these are."""
