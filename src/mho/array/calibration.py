@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mho.array.converters import make_adc
 from mho.array.nonidealities import ADC, READ_NOISE, idealize
+from mho.array.range_errors import RangeErrors
 from mho.errors import ConfigError, DataError
 from mho.hardware.spec import Accelerator
 
@@ -23,6 +24,7 @@ Floats = NDArray[np.float64]
 
 BINS = 1024
 _SHRINKAGES = 64
+_GROUPS_AT_ONCE = 64
 
 
 def without_conversion(hardware: Accelerator) -> Accelerator:
@@ -141,18 +143,33 @@ class SumCounts:
         return lowest, np.maximum(edges[groups, BINS - np.minimum(above, BINS)], 0.0)
 
     def _minimize_error(self, bits: int) -> tuple[Floats, Floats]:
-        """Try shrinking the extremes by equal factors; sums stand in the middle of their bins."""
+        """Try shrinking the extremes by equal factors; sums stand in the middle of their bins.
+
+        Where several factors may be the best and rounding hides which, errors are added up bin by bin.
+        """
         factors = np.arange(_SHRINKAGES, 0, -1) / _SHRINKAGES
         tried = make_adc(bits, *(np.outer(end, factors).ravel() for end in (self.low, self.high)))
-        low, step = (torch.from_numpy(part.reshape(-1, _SHRINKAGES, 1)) for part in (tried.low, tried.step))
-        edges = self._edges
-        middle = torch.from_numpy((edges[:, 1:] + edges[:, :-1]) / 2)
+        low, step = (part.reshape(-1, _SHRINKAGES) for part in (tried.low, tried.step))
         best = np.ones(len(self.low))
-        for group in np.flatnonzero(self.high > self.low).tolist():  # one at a time, which caches hold
-            counts = torch.from_numpy(self._counts[group])
-            some = counts.nonzero().squeeze(1)
-            place = (middle[group, some] - low[group]).div_(step[group])
-            off = place.round().clamp_(0, tried.largest_code).sub_(place)
-            error = (off.square_() @ counts[some].to(torch.float64)) * step[group, :, 0].square()
-            best[group] = factors[int(error.argmin())]
+        groups = np.flatnonzero(self.high > self.low)
+        for start in range(0, len(groups), _GROUPS_AT_ONCE):
+            some = groups[start : start + _GROUPS_AT_ONCE]
+            bin_width = ((self.high - self.low)[some] / BINS)[:, None]
+            in_bins = (low[some] - self.low[some, None]) / bin_width - 0.5, step[some] / bin_width
+            may_be_least = RangeErrors(self._counts[some]).find_least(*in_bins, tried.largest_code + 1)
+            number = may_be_least.argmax(axis=1)
+            best[some] = factors[number]
+            for group in some[may_be_least.sum(axis=1) > 1].tolist():
+                best[group] = factors[self._find_least(group, low[group], step[group], tried.largest_code)]
         return self.low * best, self.high * best
+
+    def _find_least(self, group: int, low: Floats, step: Floats, largest_code: int) -> int:
+        """Return which range [ranges] has the least error for a group, bin by bin."""
+        edges = torch.from_numpy(np.linspace(self.low[group], self.high[group], BINS + 1))
+        counts = torch.from_numpy(self._counts[group])
+        some = counts.nonzero().squeeze(1)
+        middle = (edges[1:] + edges[:-1])[some] / 2
+        lows, steps = (torch.from_numpy(part)[:, None] for part in (low, step))
+        place = (middle - lows).div_(steps)
+        off = place.round().clamp_(0, largest_code).sub_(place)
+        return int(((off.square_() @ counts[some].to(torch.float64)) * steps[:, 0].square()).argmin())

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from mho.array.calibration import RangeRule, SumCounts
 from mho.array.layout import NO_COLUMN, ArrayLayout, Conversions
-from mho.array.product import ArrayProduct
 from mho.hardware.converters import AdcRange, Converters
 
 Floats = NDArray[np.float64]
@@ -53,19 +52,19 @@ class RangeGroups:
             shared = SumCounts(max(map(_count, self._groups), default=0))
             self._counts = [shared for _ in self._groups]
 
-    def see(self, number: int, product: ArrayProduct, codes: Tensor) -> None:
+    def see(self, number: int, sums: Tensor, unit: float) -> None:
         """Note the ends of the sums of a read.
 
         Args:
             number: of the read.
-            product: what it reads, observed.
-            codes: that drive it, as for `ArrayProduct.sum_columns`.
+            sums: [n, conversions], as `ArrayProduct.sum_columns` gives them.
+            unit: what one is worth in them, `ArrayProduct.sum_unit`.
         """
-        self._counts[number].see(product.sum_columns(codes), self._groups[number], product.sum_unit)
+        self._counts[number].see(sums, self._groups[number], unit)
 
-    def count(self, number: int, product: ArrayProduct, codes: Tensor) -> None:
+    def count(self, number: int, sums: Tensor, unit: float) -> None:
         """Count the sums of a read, as for `see`, between the ends that were seen."""
-        self._counts[number].count(product.sum_columns(codes), self._groups[number], product.sum_unit)
+        self._counts[number].count(sums, self._groups[number], unit)
 
     def find_ranges(self, rule: RangeRule, bits: int) -> tuple[Range, ...]:
         """Return the ranges of all conversions, read by read.

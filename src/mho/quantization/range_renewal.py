@@ -7,7 +7,7 @@ batch and the chip of the step stand for them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,6 +24,8 @@ from mho.errors import ConfigError
 from mho.hardware.spec import Accelerator
 
 DEFAULT_STEPS = 100
+_KEPT_BYTES = 1 << 26
+"""Sums of a layer, at most, that are kept from one look to the next; more are found twice."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +86,16 @@ class TileRanges:
             run: goes through the number of a read, its product, observed, and codes that drive it; all of them.
         """
         groups = RangeGroups(reads, bitlines, self._converters)
-        looks = [groups.see, groups.count] if self._renewal.rule.counts_sums else [groups.see]
-        for look in looks:
-            for number, product, codes in run():
-                look(number, product, codes)
+        kept: list[tuple[int, Tensor, float]] = []
+        left = _KEPT_BYTES if self._renewal.rule.counts_sums else 0
+        for found in _list_sums(run()):
+            groups.see(*found)
+            left -= found[1].nbytes
+            if left >= 0:
+                kept.append(found)
+        if self._renewal.rule.counts_sums:
+            for found in kept if left >= 0 else _list_sums(run()):
+                groups.count(*found)
         self._ranges = groups.find_ranges(self._renewal.rule, self._bits)
         self._left = self._renewal.steps
 
@@ -122,6 +130,11 @@ class TileRanges:
         whole = torch.zeros(layout.outputs, dtype=torch.float64)
         found.index_add_(1, output, of_conversions * weights)
         return found, whole.index_add_(0, output, weights * steps.sum())
+
+
+def _list_sums(reads: Iterable[tuple[int, ArrayProduct, Tensor]]) -> Iterator[tuple[int, Tensor, float]]:
+    """Yield the number of each read, its sums, and what one is worth in them."""
+    return ((number, product.sum_columns(codes), product.sum_unit) for number, product, codes in reads)
 
 
 def _weights(conversions: Conversions) -> tuple[Tensor, Tensor]:

@@ -191,10 +191,10 @@ class _Observer:
             self._groups[layer] = RangeGroups(products, bitlines, converters)
 
     def see(self, layer: str, number: int, tile: AnalogTile, codes: Tensor) -> None:
-        self._groups[layer].see(number, tile.product, codes)
+        self._groups[layer].see(number, tile.product.sum_columns(codes), tile.product.sum_unit)
 
     def count(self, layer: str, number: int, tile: AnalogTile, codes: Tensor) -> None:
-        self._groups[layer].count(number, tile.product, codes)
+        self._groups[layer].count(number, tile.product.sum_columns(codes), tile.product.sum_unit)
 
     def find_ranges(self, rule: RangeRule, bits: int, own_bits: Mapping[str, int]) -> Ranges:
         """Return ranges for codes of `bits`, or of those that a layer has of its own."""

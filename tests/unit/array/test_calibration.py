@@ -62,6 +62,13 @@ def test_the_least_error_is_that_of_the_best_part_of_the_extremes(bits):
     assert 0 < high[0] < sums.max()
 
 
+def test_of_ranges_as_good_as_each_other_the_widest_is_taken():
+    """A step is one count at least: 8 bits read all parts of 0 .. 48 by the same codes."""
+    sums = np.tile([[0.0], [48.0]], (50, 1))
+    low, high = counted(sums).find_ranges(RangeRule(), 8)
+    assert (low[0], high[0]) == (0, 48)
+
+
 def test_groups_have_ranges_of_their_own():
     sums = np.concatenate([gaussian(std=20.0), gaussian(std=2000.0)], axis=1)
     _, high = counted(sums, np.array([0, 0, 0, 1, 1, 1])).find_ranges(RangeRule(), 4)

@@ -116,8 +116,8 @@ def test_finer_groups_read_sums_with_less_error(bits, seed):
 
     def error(adc_range):
         groups = RangeGroups([product], [product.conversions.plus], converters(adc_range))
-        groups.see(0, product, codes)
-        groups.count(0, product, codes)
+        groups.see(0, product.sum_columns(codes), product.sum_unit)
+        groups.count(0, product.sum_columns(codes), product.sum_unit)
         (ranges,) = groups.find_ranges(RangeRule(), bits)
         adc = make_adc(bits, *ranges)
         return np.square(adc.read(adc.convert(sums)) - sums).mean()

@@ -16,6 +16,7 @@ from mho.hardware.spec import Accelerator
 from mho.mapping.layer_arrays import arrays_of_network
 from mho.mapping.layer_mapping import MappingModel
 from mho.program.lowering import compile_network
+from mho.quantization import range_renewal
 from mho.quantization.array_noise import ArrayNoise
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.range_renewal import RangeRenewal
@@ -40,6 +41,22 @@ def layer() -> tuple[TrainableNetwork, torch.Tensor]:
 def run(trainable: TrainableNetwork, noise: ArrayNoise, x: torch.Tensor) -> torch.Tensor:
     with noise.on(trainable), torch.no_grad():
         return trainable(x)
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 2000])
+def test_ranges_are_the_same_whether_sums_are_kept_or_found_twice(
+    kept_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 2,000 bytes some reads are kept, and not all."""
+    trainable, x = layer()
+    accelerator, found = hardware(3, programming_error=0.1), []
+    for size in (range_renewal._KEPT_BYTES, kept_bytes):
+        monkeypatch.setattr(range_renewal, "_KEPT_BYTES", size)
+        noise = noise_for(trainable, accelerator, renewal=RangeRenewal(RangeRule()))
+        run(trainable, noise, x)
+        found.append(only_layer(noise)._ranges._ranges)
+    for one, other in zip(*found, strict=True):
+        assert all(np.array_equal(*pair) for pair in zip(one, other, strict=True))
 
 
 @pytest.mark.parametrize(
