@@ -297,7 +297,7 @@ def _versions() -> Iterator[str]:
     yield ""
     yield (
         "Version 1.0 of the image is frozen: what an opcode, a function or a field means does not change, and images of version 1.0 keep loading and "
-        "giving the same bits (`tests/golden/deploy`). A minor version adds opcodes, functions or element types: 1.1 added `SCATTER` and `ORDER`, 1.2 `INT_RMS_NORM`, 1.3 `INT_EMBED`. An image has the"
+        "giving the same bits (`tests/golden/deploy`). A minor version adds opcodes, functions or element types: 1.1 added `SCATTER` and `ORDER`, 1.2 `INT_RMS_NORM`, 1.3 `INT_EMBED` and `INT_DIV`. An image has the"
         " least version that has what it uses. A loader refuses an image of a "
         "later version than its own with `MHO_E_VERSION`. Program files (`.mho`) have [versions of their own](programs.md#the-file), 3 and 4, "
         "which hold the same instructions."

@@ -140,4 +140,8 @@ DIGITAL = (
     ),
     ("INT_RMS_NORM", "those of INT_LAYER_NORM", "the same with 0 for the sum: c = n x; V = n (sum of squares) + epsilon"),
     ("INT_EMBED", "out, in, table, rows, width", "out[i] = table[in[i]], rows from the end where in[i] < 0"),
+    (
+        "INT_DIV", "those of INT_MUL",
+        "clamp(floor((2 a multiplier sign(b) + d) / (2 d))), d = &#124;b&#124; 2^shift; where b is 0, low, 0 or high by the sign of a",
+    ),
 )  # fmt: skip

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.deploy
 
 SAMPLES = 20
 FROZEN = Path(__file__).parents[1] / "golden/deploy"
-PROGRAMS = ("resnet8", "norms", "tokens")
+PROGRAMS = ("resnet8", "norms", "tokens", "quotients")
 STRICT = "-Wall -Wextra -Wpedantic -Wconversion -Werror"
 STOP = "-fno-sanitize-recover=all"
 ARM = ("arm-none-eabi-gcc", "qemu-system-arm")

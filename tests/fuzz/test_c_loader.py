@@ -8,7 +8,7 @@ import pytest
 from c_runtime import SOURCES
 
 IMAGES = Path(__file__).parents[1] / "golden/deploy"
-NAMES = ("conv", "attention", "chip", "reloads", "integer", "decoder", "order", "norms", "tokens")
+NAMES = ("conv", "attention", "chip", "reloads", "integer", "decoder", "order", "norms", "tokens", "quotients")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-ffp-contract=off", "-std=c99", "-O1")
 
 

@@ -145,6 +145,7 @@ OPERATIONS = (
         is_elementwise=True,
     ),
     _integer("int_mul", attributes=_MULTIPLIER | _RESULT, operands=(2, 2), shape=_aligned, is_elementwise=True),
+    _integer("int_div", attributes=_MULTIPLIER | _RESULT, operands=(2, 2), shape=_aligned, is_elementwise=True),
     _integer(
         "int_table", attributes={"first": Attribute("int")}, operands=(2, 2), shape=lambda shapes, _: shapes[0],
         required_windows=_of_first, keeps_samples=lambda _: True, is_elementwise=True, check_constants=_check_table,

@@ -67,12 +67,11 @@ def _int_add(item: Digital, names: References) -> list[Call]:
     return [make_call(form.INT_ADD, *words, *walk)]
 
 
-def _int_mul(item: Digital, names: References) -> list[Call]:
+def _int_product(item: Digital, names: References) -> list[Call]:
     result = names.shape(item.output)
     walk = walk_words(result, *(broadcast_strides(names.shape(name), result) for name in item.inputs))
-    return [
-        make_call(form.INT_MUL, *_operands(item, names), get_int(item.attributes, "multiplier"), *_result(item), *walk)
-    ]
+    opcode, multiplier = form.INT_MUL if item.op == "int_mul" else form.INT_DIV, get_int(item.attributes, "multiplier")
+    return [make_call(opcode, *_operands(item, names), multiplier, *_result(item), *walk)]
 
 
 def _int_table(item: Digital, names: References) -> list[Call]:
@@ -118,8 +117,8 @@ def _int_norm(item: Digital, names: References) -> list[Call]:
 
 LOWERED_INTEGERS: Mapping[str, Callable[[Digital, References], list[Call]]] = {
     "int_quantize": _int_quantize, "int_dequantize": _int_dequantize, "int_scale": _int_scale, "int_add": _int_add,
-    "int_mul": _int_mul, "int_table": _int_table, "int_average_pool": _int_pool, "int_reduce_sum": _int_reduce,
-    "int_softmax": _int_softmax, "int_layer_norm": _int_norm, "int_rms_norm": _int_norm,
+    "int_mul": _int_product, "int_div": _int_product, "int_table": _int_table, "int_average_pool": _int_pool,
+    "int_reduce_sum": _int_reduce, "int_softmax": _int_softmax, "int_layer_norm": _int_norm, "int_rms_norm": _int_norm,
     "int_embed": _int_embed,
 }  # fmt: skip
 """How each is lowered."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from mho.arithmetic.attributes import get_float, get_int, get_ints
 from mho.arithmetic.fixed_point import FixedPoint, to_fixed_point
 from mho.arithmetic.integers import FINE_POWERS, TABLE_BITS
+from mho.arithmetic.limits import LARGEST_INTEGER
 from mho.arithmetic.operations import OPERATIONS
 from mho.network.digital_grids import MOST_ROWS, CentredGrid, passes_grid
 from mho.network.graph import Attribute, Node
@@ -101,10 +102,29 @@ def _product(lowering: Lowering, node: Node) -> None:
 
 
 def _quotient(lowering: Lowering, node: Node) -> None:
-    _, constants = _split(lowering, node)
-    if not constants or lowering.is_constant(node.inputs[0]) or not constants[0].all():
-        raise lowering.unsupported(node.name, "a division by a tensor")
-    _affine(lowering, node, 1 / constants[0], 0.0)
+    numerator, denominator = node.inputs
+    if lowering.is_constant(denominator):
+        divisors = lowering.source.constants[denominator].astype(np.float64)
+        if not divisors.all():
+            raise lowering.unsupported(node.name, "a division by a constant that holds 0")
+        _affine(lowering, node, 1 / divisors, 0.0)
+        return
+    first, one = _numerator(lowering, numerator)
+    second, other = lowering.find(denominator)
+    grid = lowering.planned[node.output]
+    # Twice the numerator and the shifted denominator each stay within 2^61.
+    fixed = _fixed(lowering, node, one.scale / (other.scale * grid.scale), 2 * one.reach, other.reach)
+    attributes: dict[str, Attribute] = {"multiplier": int(fixed.multipliers), **_result(grid, fixed.shift)}
+    _emit(lowering, node, "int_div", (first, second), attributes)
+
+
+def _numerator(lowering: Lowering, name: str) -> tuple[str, CentredGrid]:
+    """Return the integers of a numerator; of a constant, up to 2^20."""
+    if not lowering.is_constant(name):
+        return lowering.find(name)
+    largest = float(np.abs(lowering.source.constants[name]).max(initial=0)) or 1.0
+    grid = CentredGrid(largest / LARGEST_INTEGER, -LARGEST_INTEGER, LARGEST_INTEGER)
+    return _constant_on(lowering, name, grid), grid
 
 
 def _batch_norm(lowering: Lowering, node: Node) -> None:

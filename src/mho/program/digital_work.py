@@ -191,6 +191,8 @@ def _count_integers(program: Program, item: Digital) -> Work:
         return Work(4 * size, (5 if item.op == "int_layer_norm" else 3) * size, 2 * rows)
     if item.op == "int_mul":
         return Work(2 * size, size)
+    if item.op == "int_div":
+        return Work(size, size, size)
     if item.op == "int_add":
         return Work(size * len(item.inputs), size * len(item.inputs))
     return Work(size, 2 * size)

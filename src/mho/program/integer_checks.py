@@ -102,6 +102,10 @@ def _largest_product(checker: Checker, item: Digital, operands: list[Buffer]) ->
         return _weighted(checker, item)
     if item.op == "int_mul":
         return math.prod(_reaches(checker, item)) * abs(get_int(attributes, "multiplier"))
+    if item.op == "int_div":
+        numerator, denominator = _reaches(checker, item)
+        shifted = denominator << get_int(attributes, "shift")
+        return 2 * max(numerator * abs(get_int(attributes, "multiplier")), shifted)
     if item.op == "int_average_pool":
         return math.prod(get_ints(attributes, "kernel")) * reaches[0] * factors[0]
     shape = operands[0].shape

@@ -11,17 +11,18 @@ from bits import assert_same_bits
 from c_runtime import run_in_c
 from chip_programs import random_chip_network
 from examples import RELAXED, examples
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from index_networks import random_embeddings
 from operation_cases import CASES, cases_inputs, cases_network
+from quotient_networks import random_quotients
 from random_networks import choosers, random_inputs
 from small_programs import grid
 
 import mho
 from mho.arithmetic.operations import OPERATIONS
 from mho.deploy.digital import LOWERED, lower_digital
-from mho.errors import UnsupportedOperationError
+from mho.errors import DataError, UnsupportedOperationError
 from mho.network.graph import LayerQuantization, Node, TensorInfo
 from mho.network.integer_lowering import lower_to_integers
 from mho.network.reference import run_quantized
@@ -68,6 +69,22 @@ def test_rows_of_integers_are_those_of_training_and_the_same_in_every_engine(cho
         trained = TrainableNetwork(network).eval()(*(torch.from_numpy(one) for one in inputs.values()))
     for tensor, rows in list(zip(network.outputs, trained, strict=True))[:2]:  # a layer's sums are rounded otherwise
         np.testing.assert_array_equal(rows.numpy(), expected[tensor.name])
+
+
+@settings(max_examples=examples(24), **RELAXED)
+@given(choosers())
+def test_divisions_of_integers_are_the_same_in_every_engine(chooser):
+    try:
+        network, inputs = random_quotients(chooser)
+    except DataError:  # a division by 0 in float32
+        assume(False)
+    program = compile_network(network, make_accelerator(8, 8, 2, 2, digital={"arithmetic": "integer"}))
+    lowered = lower_to_integers(network).network
+    assert "int_div" in [node.op for node in lowered.nodes]
+    expected = run_quantized(lowered, inputs)
+    for engine in ("executor", "interpreter"):
+        assert_same_bits(mho.simulate(program, inputs, engine=engine), expected)
+    assert_same_bits(run_in_c(program, inputs), expected)
 
 
 def test_every_digital_operation_gives_the_bits_of_the_reference():

@@ -64,6 +64,18 @@ def test_scaling_adds_and_multiplies_exactly_and_rounds_once() -> None:
         assert product[index] == _rounded(Fraction(-a * b * 987654321, 1 << 33))
 
 
+@pytest.mark.parametrize(("multiplier", "shift"), [(2**31 - 1, 24), (-987654321, 30), (7, 0), (3, 1), (0, 5)])
+def test_a_division_rounds_once_and_ends_by_sign_where_the_divisor_is_0(multiplier: int, shift: int) -> None:
+    x, y = _tensor(40, 1, 3, 4), _tensor(40, 1, 3, 4, low=-7, high=7, seed=1)
+    x[0, 0, 0], y[0, 0, 0] = torch.tensor([0.0, -0.0, 5.0, -5.0]), 0
+    found = _run("int_div", x, y, multiplier=multiplier, shift=shift, **LIMITS)
+    assert found[0, 0, 0].tolist() == [0, 0, LIMITS["high"], LIMITS["low"]]
+    for index in np.ndindex(40, 1, 3, 4):
+        a, b = int(x[index]), int(y[index])
+        if b:
+            assert found[index] == _rounded(Fraction(a * multiplier, b << shift))
+
+
 def test_a_table_is_looked_up() -> None:
     table = torch.arange(100, 110, dtype=torch.int32) ** 2
     assert _run("int_table", torch.tensor([[-3.0, 0.0, 6.0]]), table, first=-3).tolist() == [[10000, 10609, 11881]]
@@ -151,6 +163,9 @@ def test_what_is_missing_stays_missing() -> None:
     pool = {"kernel": (2, 2), "strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1), "ceil_mode": 0}
     windows = _run("int_average_pool", x, one, **pool, count_include_pad=0, shift=0, **LIMITS)
     assert windows.isnan().sum() == 2
+    missing = torch.tensor([[1.0, math.nan, 0.0]])
+    shares = _run("int_div", missing, missing.flip(-1), multiplier=1, shift=0, **LIMITS)
+    assert shares.isnan().tolist() == [[False, True, False]]
     rows = _run("int_embed", torch.tensor([[1.0, math.nan]]), torch.tensor([[5, 6], [7, -8]], dtype=torch.int32))
     assert rows[0, 0].tolist() == [7, -8]
     assert rows[0, 1].isnan().all()

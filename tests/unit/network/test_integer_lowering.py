@@ -11,7 +11,8 @@ from c_runtime import run_in_c
 from network_builder import NetworkBuilder, attention, residual
 
 import mho
-from mho.errors import MhoError, UnsupportedOperationError
+from mho.arithmetic.operations import OPERATIONS
+from mho.errors import DataError, MhoError, UnsupportedOperationError
 from mho.network.graph import Network
 from mho.network.integer_lowering import lower_to_integers
 from mho.network.reference import run_quantized
@@ -62,13 +63,42 @@ def test_a_tensor_without_a_grid_is_named() -> None:
 def test_an_operation_without_an_integer_form_is_named() -> None:
     builder = NetworkBuilder((1, 4, 6))
     builder.linear(6, name="first")
-    other = builder.add("exp")
-    builder.linear(6, name="second")
-    builder.add("div", other, name="quotient")
+    builder.add("log_softmax", axis=2, name="logarithms")
     quantized, inputs = _quantized(builder.build())
     network = assign_digital_grids(quantized, inputs)
-    with pytest.raises(UnsupportedOperationError, match=r"quotient.*division by a tensor"):
+    with pytest.raises(UnsupportedOperationError, match=r"logarithms.*log_softmax has no integer form"):
         lower_to_integers(network)
+
+
+def test_a_quotient_of_tensors_is_near_its_floats_and_one_by_0_ends_at_the_range() -> None:
+    """A softmax that a file takes apart, and a constant over its sum."""
+    builder = NetworkBuilder((1, 4, 6))
+    builder.linear(6, name="first")
+    builder.constants["two"] = np.float32(2)
+    powers = builder.add("exp")
+    total = builder.add("reduce_sum", axes=(2,), keepdims=1)
+    shares = builder.add("div", total, at=powers, name="quotient")
+    quantized, inputs = _quantized(builder.build(shares, builder.add("div", total, at="two", name="turned")))
+    network = assign_digital_grids(quantized, inputs)
+    lowered = lower_to_integers(network)
+    assert [node.op for node in lowered.network.nodes].count("int_div") == 2
+    wanted, found = run_quantized(network, inputs), run_quantized(lowered.network, inputs)
+    for name in wanted:  # exponentials come from a table of 10 bits
+        assert np.abs(wanted[name] - found[name]).max() <= 0.02 * np.abs(wanted[name]).max()
+
+    division = next(node for node in lowered.network.nodes if node.op == "int_div")
+    ends = OPERATIONS["int_div"].run([torch.tensor([[3.0, -3.0, 0.0]]), torch.zeros(1, 3)], division.attributes)
+    assert ends.tolist() == [[division.attributes["high"], division.attributes["low"], 0]]
+
+
+def test_a_division_by_a_constant_0_is_named() -> None:
+    builder = NetworkBuilder((1, 4, 6))
+    builder.linear(6, name="first")
+    builder.constants["zero"] = np.float32([1, 2, 0, 3, 4, 5])
+    builder.add("div", "zero", name="quotient")
+    quantized, inputs = _quantized(builder.build())
+    with pytest.raises(DataError, match="NaN or infinite activations"):
+        assign_digital_grids(quantized, inputs)
 
 
 def test_a_float_network_and_impossible_bits_are_refused() -> None:

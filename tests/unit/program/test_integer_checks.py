@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from accelerators import make_accelerator
-from network_builder import residual
+from network_builder import NetworkBuilder, residual
 
 from mho.errors import MappingError, ProgramError
 from mho.policy import BitWidths, Policy
@@ -90,3 +90,19 @@ def test_what_may_leave_its_range_is_refused(program: Program, damage: Callable,
     verify_program(program)
     with pytest.raises(ProgramError, match=message):
         verify_program(damage(program))
+
+
+def test_a_divisor_that_a_shift_takes_beyond_62_bits_is_refused() -> None:
+    builder = NetworkBuilder((1, 4, 6))
+    first = builder.linear(6)
+    builder.last = "input"
+    builder.linear(6, bias=False)
+    builder.add("div", first)
+    network = builder.build()
+    inputs = np.random.default_rng(0).standard_normal((4, 1, 4, 6)).astype(np.float32)
+    quantized = quantize(network, Policy.uniform(network.layer_names, BitWidths(8, 8)), inputs)
+    hardware = make_accelerator(64, 64, 4, 4, digital={"arithmetic": "integer"})
+    program = compile_network(assign_digital_grids(quantized, inputs), hardware)
+    verify_program(program)
+    with pytest.raises(ProgramError, match="products of int_div reach"):
+        verify_program(_digital("int_div", shift=61)(program))

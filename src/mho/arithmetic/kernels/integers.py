@@ -106,6 +106,16 @@ def _multiply(x: Tensor, y: Tensor, attributes: Attributes) -> Tensor:
     return rescale(x * y * get_int(attributes, "multiplier"), attributes)
 
 
+def _divide(x: Tensor, y: Tensor, attributes: Attributes) -> Tensor:
+    """x multiplier / (y 2^shift), rounded to nearest, half up; the last of the range where y is 0, by the sign of x."""
+    low, high = get_int(attributes, "low"), get_int(attributes, "high")
+    divisor = (y.abs() << get_int(attributes, "shift")).clamp(min=1)
+    twice = 2 * x * get_int(attributes, "multiplier") * y.sign() + divisor
+    quotient = torch.div(twice, 2 * divisor, rounding_mode="floor")
+    by_sign = torch.where(x == 0, 0, torch.where(x > 0, high, low))
+    return torch.where(y == 0, by_sign, quotient).clamp_(low, high).to(torch.float32)
+
+
 def _look_up(x: Tensor, table: Tensor, attributes: Attributes) -> Tensor:
     return table[(x - get_int(attributes, "first")).clamp_(0, table.numel() - 1)].to(torch.float32)
 
@@ -191,6 +201,7 @@ run_int_dequantize = with_attributes(
 run_int_scale = _exact(_scale, _any_operand)
 run_int_add = _exact(_add, _any_operand)
 run_int_mul = _exact(_multiply, _any_operand)
+run_int_div = _exact(_divide, _any_operand)
 run_int_table = _exact(_look_up, lambda missing, _: missing[0])
 run_int_average_pool = _exact(_average_pool, _any_of_window)
 run_int_reduce_sum = _exact(_reduce_sum, _any_of_axes)

@@ -738,6 +738,7 @@ static void check_integers(reader *r, uint32_t opcode) {
         break;
     case OP_INT_ADD: check_int_add(r); break;
     case OP_INT_MUL:
+    case OP_INT_DIV:
         out = take_whole_buffer(r);
         counts[0] = take_whole(r).count, counts[1] = take_whole(r).count;
         take(r);

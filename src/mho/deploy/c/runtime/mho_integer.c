@@ -106,6 +106,29 @@ static void multiply(const mho_machine *m, uint32_t at) {
     }
 }
 
+/* floor(a / b), b > 0 */
+static int64_t divide_down(int64_t a, int64_t b) { return a / b - (a % b < 0 ? 1 : 0); }
+
+static void divide(const mho_machine *m, uint32_t at) {
+    const mho_operand out = mho_next_operand(m, &at), a = mho_next_operand(m, &at), b = mho_next_operand(m, &at);
+    const int64_t multiplier = mho_signed_word(m, at++);
+    const scaling s = next_scaling(m, &at);
+    mho_walk w;
+    const uint32_t steps = mho_begin(m, &at, 2, &w);
+    uint32_t i;
+    for (i = 0; i < steps; i++, mho_step(&w)) {
+        const int64_t x = mho_take_one(&a, (uint32_t)w.at[0]), y = mho_take_one(&b, (uint32_t)w.at[1]);
+        const uint64_t size = y < 0 ? -(uint64_t)y : (uint64_t)y;
+        const int64_t divisor = (int64_t)(size << s.shift & (((uint64_t)1 << 62) - 1)); /* all of a sound program's */
+        int64_t result = x == 0 ? 0 : x < 0 ? s.low : s.high;
+        if (divisor > 0) {
+            const int64_t product = mho_times(mho_times(x, multiplier), y < 0 ? -2 : 2);
+            result = divide_down(mho_plus(product, divisor), 2 * divisor);
+        }
+        mho_put(&out, i, mho_rescale(result, 0, s.low, s.high));
+    }
+}
+
 static void look_up(const mho_machine *m, uint32_t at) {
     const mho_operand out = mho_next_operand(m, &at), in = mho_next_operand(m, &at), table = mho_next_operand(m, &at);
     const uint32_t count = mho_word(m, at);
@@ -288,6 +311,7 @@ mho_status mho_run_integers(mho_machine *machine, uint32_t opcode, uint32_t at) 
     case OP_INT_SCALE: scale(machine, at); break;
     case OP_INT_ADD: add(machine, at); break;
     case OP_INT_MUL: multiply(machine, at); break;
+    case OP_INT_DIV: divide(machine, at); break;
     case OP_INT_TABLE: look_up(machine, at); break;
     case OP_INT_POOL: pool(machine, at); break;
     case OP_INT_REDUCE: reduce(machine, at); break;
