@@ -1,13 +1,16 @@
-"""Functions of one number of which a layer reads only the codes, evaluated in float32 wherever the code is sure.
+"""Functions of one number of which layers read only the codes, for less than the exact result takes.
 
-The exact functions (`mho.arithmetic.kernels.transcendental`) are sequences of operations in float64, up to 90 times as
-slow as torch's own. Torch's are off by less than `_TOLERANCE` of their result and of 1, which is far less than a step
-of a grid of some bits. So where its result lies farther than that from the middle between two codes, both have the
-same code; only the others, and what is not finite, are computed exactly.
+A limit that lies outside of a layer's grid, as that of ReLU often does, changes no code, since quantizing never
+decreases: nothing is computed. Other functions are evaluated in float32 wherever the code is sure. The exact functions
+(`mho.arithmetic.kernels.transcendental`) are sequences of operations in float64, up to 90 times as slow as torch's own.
+Torch's are off by less than `_TOLERANCE` of their result and of 1, which is far less than a step of a grid of some
+bits. So where its result lies farther than that from the middle between two codes, both have the same code; only the
+others, and what is not finite, are computed exactly.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import cache
 
@@ -18,7 +21,9 @@ from mho.arithmetic.attributes import Attributes
 from mho.arithmetic.exactness import exact_products
 from mho.arithmetic.operations import OPERATIONS
 from mho.program.instructions import Digital, QuantizeInput
+from mho.simulation.quantize_input import quantize
 
+_LIMITS = frozenset({"clip", "relu"})
 _FUNCTIONS = frozenset({"erf", "gelu", "sigmoid", "silu", "tanh"})
 _TOLERANCE = 2.0**-18
 """Ten times the largest error that was seen: 3.7e-7 of the result and of 1."""
@@ -39,12 +44,7 @@ class CodedFunction:
 
     @classmethod
     def find(cls, item: Digital, grids: Sequence[QuantizeInput]) -> CodedFunction | None:
-        """Return how `item` runs where only layers read its output, as codes of `grids`; None: only exactly.
-
-        Args:
-            item: the operation.
-            grids: how each layer that reads the output makes codes of it; at least one.
-        """
+        """Return how a function runs where its code is sure, or None: everywhere exactly; see `find_for_codes`."""
         kinds = {(grid.scale, grid.zero_point, grid.qmin, grid.qmax, grid.binary) for grid in grids}
         grid = grids[0]
         if item.op not in _FUNCTIONS or len(kinds) > 1 or grid.binary or not _is_close(item.op):
@@ -74,6 +74,25 @@ class CodedFunction:
         doubtful = (~sure).nonzero().squeeze(1)
         flat[doubtful] = self._exact(values[doubtful])
         return result
+
+
+def find_for_codes(item: Digital, grids: Sequence[QuantizeInput]) -> Callable[[list[Tensor]], Tensor] | None:
+    """Return what runs `item` where only layers read its output; None: nothing but the operation itself.
+
+    Args:
+        item: the operation.
+        grids: how each layer that reads the output makes codes of it; at least one.
+    """
+    if item.op in _LIMITS:
+        ends = OPERATIONS[item.op].run([torch.tensor([-math.inf, math.inf])], item.attributes)
+        return (lambda operands: operands[0]) if all(_holds(ends, grid) for grid in grids) else None
+    function = CodedFunction.find(item, grids)
+    return None if function is None else function.run
+
+
+def _holds(ends: Tensor, grid: QuantizeInput) -> bool:
+    """Tell whether smallest and largest value have the first and last code."""
+    return not grid.binary and quantize(grid, ends).tolist() == [grid.qmin, grid.qmax]
 
 
 def _of_one(kernel: Callable[[list[Tensor], Attributes], Tensor], attributes: Attributes) -> Callable[[Tensor], Tensor]:

@@ -24,7 +24,7 @@ from mho.errors import DataError
 from mho.program.instructions import Digital, Layer, QuantizeInput
 from mho.program.program import Program
 from mho.program.verify import prove_program
-from mho.simulation.coded_functions import CodedFunction
+from mho.simulation.coded_functions import find_for_codes
 from mho.simulation.layer_runners import LayerRunner, make_runner
 from mho.simulation.samples import allocate_outputs, check_batch, check_inputs, present_outputs
 
@@ -177,11 +177,11 @@ class Executor:
         operations = [item for item in self.program.instructions if isinstance(item, Digital)]
         needed = {name for item in operations for name in item.inputs} | set(self.program.outputs)
         found = {
-            item.output: CodedFunction.find(item, self._grids[item.output])
+            item.output: find_for_codes(item, self._grids[item.output])
             for item in operations
             if item.output in self._grids and item.output not in needed
         }
-        return {name: function.run for name, function in found.items() if function is not None}
+        return {name: run for name, run in found.items() if run is not None}
 
     def _choose_batch_size(self) -> int:
         """Few samples stay in the cache; some share the reading of the weights, the more the larger these are."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,10 +35,20 @@ def quantize_to_bytes(item: QuantizeInput, source: Tensor) -> Tensor:
     """
     codes = torch.empty_like(source, dtype=torch.uint8)
     flat, values = (tensor.as_strided((tensor.numel(),), (1,)) for tensor in (codes, source))
+    # Conversion to signed bytes is vectorized, to unsigned ones it is not.
+    shift = item.offset - 128
+    moved = item if item.binary else _move(item, shift)
     for start in range(0, values.numel(), _BLOCK):
         block = slice(start, start + _BLOCK)
-        flat[block] = quantize(item, values[block]).add_(item.offset)
+        integers = quantize(moved, values[block])
+        flat[block].view(torch.int8).copy_(integers.add_(shift) if item.binary else integers)
+        flat[block].bitwise_xor_(128)
     return codes
+
+
+def _move(item: QuantizeInput, shift: int) -> QuantizeInput:
+    """Return what makes integers that are larger by `shift`: those that rounding changes are beyond the last ones."""
+    return replace(item, zero_point=item.zero_point + shift, qmin=item.qmin + shift, qmax=item.qmax + shift)
 
 
 def make_codes(item: QuantizeInput, source: NDArray[np.float32], size: int) -> NDArray[np.int64]:

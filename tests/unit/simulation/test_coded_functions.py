@@ -12,7 +12,7 @@ from mho.errors import DataError
 from mho.network.graph import Network, Node, TensorInfo
 from mho.network.reference import run_quantized
 from mho.program.instructions import Digital, QuantizeInput
-from mho.simulation.coded_functions import _FUNCTIONS, CodedFunction
+from mho.simulation.coded_functions import _FUNCTIONS, CodedFunction, find_for_codes
 from mho.simulation.executor import Executor
 from mho.simulation.quantize_input import quantize
 
@@ -88,6 +88,34 @@ def test_what_cannot_be_sure_is_computed_exactly():
     assert function_of("silu", {}, codes_of(1e-5)) is None
     assert function_of("silu", {}, codes_of(1.0, qmin=-1, qmax=1, binary=True)) is None
     assert function_of("exp", {}, codes_of(0.01)) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "attributes", "item", "is_nothing"),
+    [
+        ("relu", {}, codes_of(0.01, qmin=0, qmax=255), True),
+        ("relu", {}, codes_of(0.01, -128), True),
+        ("relu", {}, codes_of(0.01, -127), False),
+        ("clip", {"min": 0.0, "max": 6.0}, codes_of(6 / 255, qmin=0, qmax=255), True),
+        ("clip", {"min": 0.0, "max": 6.0}, codes_of(6 / 254, qmin=0, qmax=255), False),
+        ("clip", {"min": 0.0, "max": 6.0}, codes_of(6 / 255, 1, qmin=0, qmax=255), False),
+        ("clip", {"min": -1.0, "max": 1.0}, codes_of(1.0, qmin=-1, qmax=1, binary=True), False),
+    ],
+)
+def test_limits_outside_of_the_grid_are_not_computed(name, attributes, item, is_nothing):
+    run = find_for_codes(Digital(name, ("x",), "y", attributes), [item])
+    assert (run is not None) is is_nothing
+    x = torch.cat([torch.linspace(-20, 20, 100_001), torch.tensor([-torch.inf, torch.inf])])
+    exact = quantize(item, OPERATIONS[name].run([x], attributes))
+    assert torch.equal(quantize(item, x), exact) is is_nothing or item.binary
+    if run:
+        assert run([x]) is x
+
+
+def test_a_limit_that_one_of_two_layers_does_not_hold_is_computed():
+    relu = Digital("relu", ("x",), "y")
+    assert find_for_codes(relu, [codes_of(0.01, -128), codes_of(0.02, -128)])
+    assert find_for_codes(relu, [codes_of(0.01, -128), codes_of(0.02, 0)]) is None
 
 
 def with_gelu_before(network: Network, *, is_output: bool = False) -> Network:
