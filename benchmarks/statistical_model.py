@@ -36,6 +36,7 @@ import mho
 from mho.array.conductances import Conditions
 from mho.data import DataSpec, load_dataset
 from mho.data.dataset import Dataset, Split
+from mho.errors import ConfigError
 from mho.evaluation.chips import SampledChips
 from mho.evaluation.networks import ChipEvaluator
 from mho.evaluation.statistical import StatisticalEvaluator
@@ -43,6 +44,7 @@ from mho.hardware.loading import accelerator_from_json
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_mapping import MappingModel
 from mho.models import build_model
+from mho.network.input_normalization import find_normalization
 from mho.network.torch_reader import read_torch
 from mho.policy import BitWidths, Policy
 from mho.quantization.calibration import calibrate
@@ -158,6 +160,8 @@ KINDS = (
 NAMED = ("digits", "fashion-mnist")
 NEW_LAYERS = 0.3
 """Share of a search's layers whose widths no policy before had: 26, 26 and 40 % in three searches."""
+LEAST_OF_CHANCE = 1.5
+"""A float network that is not right so many times as often as chance would be tells nothing."""
 QUICK = ("rram-hfo2, twice the error", "offset-digital 2 %", "6-bit ADCs")
 
 
@@ -215,8 +219,7 @@ def main() -> None:
 def run(options: argparse.Namespace) -> Iterator[Line]:
     done = {line.key: line for line in read(options.out)} if options.out is not None and options.out.exists() else {}
     sampled = None if options.estimate_again is None else {line.key: line for line in read(options.estimate_again)}
-    dataset = load(options.data)
-    trainable = prepare(dataset, options)
+    trainable, dataset = prepare(load(options.data), options)
     name = "resnet8" if options.network is None else options.network.stem
     test = dataset.test.spread(options.images)
     kinds = [one for one in KINDS if options.kinds is None or one.name in options.kinds]
@@ -295,10 +298,13 @@ def load(data: str) -> Dataset:
     return load_dataset(spec, np.random.default_rng(1))
 
 
-def prepare(dataset: Dataset, options: argparse.Namespace) -> TrainableNetwork:
-    """Return the float network with its calibration."""
+def prepare(dataset: Dataset, options: argparse.Namespace) -> tuple[TrainableNetwork, Dataset]:
+    """Return the float network with its calibration, and the data as it takes them."""
     if options.network is not None:
-        trainable = TrainableNetwork(mho.load(options.network))
+        network = mho.load(options.network)
+        if find_normalization(network):
+            dataset = dataset.unnormalized()
+        trainable = TrainableNetwork(network)
     else:
         shape = dataset.train.sample_shape
         model = build_model("resnet8", dataset.classes, shape, torch.Generator().manual_seed(1))
@@ -306,8 +312,12 @@ def prepare(dataset: Dataset, options: argparse.Namespace) -> TrainableNetwork:
         training = TrainingOptions(steps=300, batch_size=64, learning_rate=0.1, optimizer="sgd")
         train(trainable, dataset.train, training, torch.Generator().manual_seed(1))
         trainable = TrainableNetwork(trainable.to_network())
+    found = evaluate(trainable, dataset.test.spread(options.images)).accuracy
+    print(f"float network: {found:.1%} of {min(options.images, len(dataset.test))} test samples", flush=True)
+    if found < LEAST_OF_CHANCE / dataset.classes:
+        raise ConfigError(f"the float network is right in {found:.1%}", expected="data that it was trained on")
     calibrate(trainable, torch.from_numpy(dataset.calibration.inputs(slice(None))))
-    return trainable
+    return trainable, dataset
 
 
 def draw_policies(trainable: TrainableNetwork, count: int, words: str) -> list[Policy]:
