@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from mho.hardware.spec import Accelerator, Encoding
 from mho.mapping.encoding import count_input_rows
 from mho.mapping.layer_mapping import LayerMapping, Part
+from mho.mapping.tile_writing import count_memory_bits
 
 
 @dataclass(frozen=True)
@@ -68,13 +69,26 @@ def count_writing(mapping: LayerMapping, accelerator: Accelerator) -> Activity:
     Weights come from outside of the chip, into a buffer where the digital unit multiplies them; an operand that is
     stored for each sample comes from a buffer.
     """
-    cells = sum(_count_cells(part) for part in mapping.parts)
-    stored = mapping.layer.inputs * mapping.layer.outputs * mapping.layer.repeat * mapping.bits.weight_bits
-    if mapping.layer.is_stored_dynamically:
-        return Activity(cell_writes=cells, buffer_bits=stored if cells else 0)
-    if mapping.is_digital:
-        return Activity(memory_bits=stored)
-    return Activity(cell_writes=cells, memory_bits=cells * accelerator.crossbar.cell_bits)
+    if mapping.is_digital and not mapping.layer.is_stored_dynamically:
+        return Activity(memory_bits=_count_stored_bits(mapping))
+    return count_cell_writing(mapping, accelerator, sum(_count_cells(part) for part in mapping.parts))
+
+
+def count_cell_writing(mapping: LayerMapping, accelerator: Accelerator, cells: int, *, operands: int = 1) -> Activity:
+    """Count what writing some cells of a layer takes.
+
+    Args:
+        mapping: how the layer lies in crossbars.
+        accelerator: whose cells are written.
+        cells: that are written, of all tiles, copies and samples.
+        operands: how often an operand that is stored for each sample comes from its buffer.
+    """
+    is_stored = mapping.layer.is_stored_dynamically
+    return Activity(
+        cell_writes=cells,
+        buffer_bits=operands * _count_stored_bits(mapping) if is_stored and cells else 0,
+        memory_bits=count_memory_bits(cells, accelerator, is_stored_dynamically=is_stored),
+    )
 
 
 def count_activity(
@@ -92,6 +106,11 @@ def count_activity(
     if mapping.layer.is_stored_dynamically:
         return reading + count_writing(mapping, accelerator).times(batch)
     return reading if weights_stay else reading + count_writing(mapping, accelerator)
+
+
+def _count_stored_bits(mapping: LayerMapping) -> int:
+    """Count the bits of a layer's weights, or of the operand that it stores for one sample."""
+    return mapping.layer.inputs * mapping.layer.outputs * mapping.layer.repeat * mapping.bits.weight_bits
 
 
 def _count_part(part: Part, encoding: Encoding, act_bits: int) -> Activity:

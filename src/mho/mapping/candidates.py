@@ -19,6 +19,7 @@ from mho.mapping.encoding import StoredRange, count_correction_columns, count_in
 from mho.mapping.event_counts import EventCounts, UnitTimes
 from mho.mapping.layer_mapping import count_tiling
 from mho.mapping.slicing import ceil_divide
+from mho.mapping.tile_writing import count_memory_bits
 from mho.mapping.tiling import (
     count_col_tiles,
     count_conversion_rounds,
@@ -156,9 +157,10 @@ class Candidates:
             operations=counts.operations,
             buffer_bits=bits,
         )
-        stored = cells * self.accelerator.crossbar.cell_bits
-        times = self.prices.batch if self.is_stored_dynamically else 1
-        written = times * units.weigh(cell_writes=cells, memory_bits=0 if self.is_stored_dynamically else stored)
+        is_stored = self.is_stored_dynamically
+        outside = count_memory_bits(cells, self.accelerator, is_stored_dynamically=is_stored)
+        times = self.prices.batch if is_stored else 1
+        written = times * units.weigh(cell_writes=cells, memory_bits=outside)
         weighing, batch = self.weighing, self.prices.batch
         return (
             writing * weighing.time + written * weighing.energy,

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from mho.errors import ProgramError
 from mho.mapping.event_counts import UnitTimes
+from mho.mapping.tile_writing import WritingTime
 from mho.program.instruction_costs import count_operations, count_shift_add, price_layer
 from mho.program.instructions import DigitalProduct, Mvm, SumInputs, WriteDynamicTile, WriteTile
 from mho.program.layer_content import LayerContent, TileUse, Write, collect_layers
 from mho.program.program import Program, walk
 from mho.program.reloads import LayerReloads, ProgramReloads
 from mho.scheduling.given_reloads import GivenReloads
-from mho.scheduling.reload_tiles import LaterRead, NetworkTiles, TileGroup, count_transfer_ps
+from mho.scheduling.reload_tiles import LaterRead, NetworkTiles, TileGroup
 from mho.scheduling.reload_timing import ReloadPlan
 from mho.scheduling.work_graph import Integers
 
@@ -329,11 +330,10 @@ def _describe_tile(
     program: Program, prices: list[UnitTimes], layer: LayerTiles, write: Write, uses: list[tuple[int, TileUse]]
 ) -> TileGroup:
     """Return one tile, for a batch; tiles of stored operands for each of its inputs."""
-    hardware, batch = program.accelerator, layer.samples
-    is_stored = isinstance(write, WriteDynamicTile)
+    batch, is_stored = layer.samples, isinstance(write, WriteDynamicTile)
     blocks = {id(use.write): use.write for _, use in uses} | {id(write): write}
     cells = [len(block.rows) * len(block.cols) for block in blocks.values()]
-    transfer_ps = 0 if is_stored else sum(count_transfer_ps(one, hardware) for one in cells)
+    writing = WritingTime.of(cells, program.accelerator, is_stored_dynamically=is_stored)
     shared = 1 if is_stored else _require_reloads(program).batch
     own = _read(program, prices[layer.number], [use for reader, use in uses if reader == layer.number], shared)
     later = []
@@ -346,8 +346,8 @@ def _describe_tile(
         layer.number,
         batch,
         *own,
-        max(hardware.write_latency_ps, transfer_ps),
-        transfer_ps,
+        writing.write_ps,
+        writing.transfer_ps,
         is_stored,
         tuple(later),
         ((sum(cells), batch),),

@@ -14,7 +14,7 @@ from fractions import Fraction
 
 from mho.cost_model.energy import EnergyBreakdown, price_layer, price_leakage
 from mho.hardware.spec import Accelerator
-from mho.mapping.activity import Activity, count_reading, count_writing
+from mho.mapping.activity import count_reading
 from mho.mapping.best_mapping import choose_mapping
 from mho.mapping.layer_cache import LayerCache
 from mho.mapping.layer_mapping import LayerMapping, MappingModel
@@ -23,9 +23,10 @@ from mho.network.layers import MvmLayer
 from mho.policy import BitWidths, Policy
 from mho.scheduling.option_table import OptionTable
 from mho.scheduling.options import find_fewest_in_crossbars
-from mho.scheduling.reload_search import KnownOptions, Planner, count_writes, list_simple_plans
+from mho.scheduling.reload_search import KnownOptions, Planner, list_simple_plans
 from mho.scheduling.reload_tiles import NetworkTiles, TileGroup, list_groups
 from mho.scheduling.reload_timing import ReloadPlan, time_second_input
+from mho.scheduling.reload_writes import count_rewriting, count_writes
 
 
 @dataclass(frozen=True)
@@ -132,16 +133,8 @@ class ReloadCosts:
 
     def _price(self, work: NetworkTiles, plan: ReloadPlan, mapped: Sequence[_MappedLayer], time_ps: int) -> int:
         """Return the energy of one input, aJ, as `ReloadSchedule.price` counts it."""
-        hardware, cell_bits = self._accelerator, self._accelerator.crossbar.cell_bits
-        cells, copies = [0] * len(mapped), [0] * len(mapped)
-        for group, shared, staying in zip(work.groups, plan.copies, plan.staying, strict=True):
-            cells[group.layer] += group.count_cell_writes(shared, staying)
-            copies[group.layer] = max(copies[group.layer], shared)
+        hardware, mappings = self._accelerator, [one.mapping for one in mapped]
         total = price_leakage(hardware, time_ps, crossbars=hardware.chip.crossbars, cores=hardware.chip.cores).total_aj
-        for one, written, shared in zip(mapped, cells, copies, strict=True):
-            is_stored = one.mapping.layer.is_stored_dynamically
-            activity = Activity(cell_writes=written, memory_bits=0 if is_stored else written * cell_bits)
-            if is_stored:
-                activity += Activity(buffer_bits=count_writing(one.mapping, hardware).buffer_bits * shared)
-            total += one.reading.total_aj + price_layer(activity, one.mapping, hardware).total_aj
+        for one, written in zip(mapped, count_rewriting(work, plan, mappings, hardware), strict=True):
+            total += one.reading.total_aj + price_layer(written, one.mapping, hardware).total_aj
         return total

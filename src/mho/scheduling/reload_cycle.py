@@ -9,9 +9,9 @@ from mho.formats import PS_PER_MS
 from mho.hardware.spec import Accelerator
 from mho.scheduling.gantt import BARS, GanttChart
 from mho.scheduling.reload_gantt import draw_reload
-from mho.scheduling.reload_search import count_writes
 from mho.scheduling.reload_tiles import NetworkTiles
 from mho.scheduling.reload_timing import ReloadPlan, ReloadTiming, measure_gaps
+from mho.scheduling.reload_writes import count_writes
 
 
 class ReloadCycle:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mho.hardware.spec import Accelerator
-from mho.mapping.activity import Activity, count_reading, count_writing
+from mho.mapping.activity import Activity, count_reading
 from mho.mapping.layer_mapping import DEFAULT_MODEL, LayerMapping, MappingModel
 from mho.mapping.network_mapping import NetworkMapping, map_network
 from mho.network.layers import MvmLayer
@@ -27,6 +27,7 @@ from mho.scheduling.reload_cycle import ReloadCycle
 from mho.scheduling.reload_search import find_plan
 from mho.scheduling.reload_tiles import NetworkTiles, check_layers
 from mho.scheduling.reload_timing import ReloadPlan, ReloadTiming, time_reload
+from mho.scheduling.reload_writes import count_rewriting
 from mho.scheduling.schedule import Schedule
 
 
@@ -69,26 +70,14 @@ class ReloadSchedule(ReloadCycle, Schedule):
     def count_activities(self) -> Mapping[str, Activity]:
         """Return what each layer does for a batch of the steady state.
 
-        Crossbars that share the windows of a tile are written each, and read as often together as one would be. Where
-        some tiles of a group stay, those with the most cells do. Transfers between cores are not modelled.
+        Crossbars that share the windows of a tile are read as often together as one would be. Transfers between cores
+        are not modelled.
         """
+        writing = count_rewriting(self.work, self.plan, self.network.layers, self.accelerator)
         return {
-            name: count_reading(mapping).times(self.batch) + self._count_writing(number, mapping)
-            for number, (name, mapping) in enumerate(self.mappings.items())
+            mapping.layer.name: count_reading(mapping).times(self.batch) + written
+            for mapping, written in zip(self.network.layers, writing, strict=True)
         }
-
-    def _count_writing(self, layer: int, mapping: LayerMapping) -> Activity:
-        """Count what the writes of one layer's tiles take for a batch."""
-        total, most_copies = Activity(), 0
-        for group, copies, staying in zip(self.work.groups, self.plan.copies, self.plan.staying, strict=True):
-            if group.layer == layer:
-                cells, most_copies = group.count_cell_writes(copies, staying), max(most_copies, copies)
-                bits = 0 if group.is_stored else cells * self.accelerator.crossbar.cell_bits
-                total += Activity(cell_writes=cells, memory_bits=bits)
-        if mapping.layer.is_stored_dynamically:
-            stored = count_writing(mapping, self.accelerator).buffer_bits
-            total += Activity(buffer_bits=stored * most_copies * self.batch)
-        return total
 
 
 def schedule_network_reload(

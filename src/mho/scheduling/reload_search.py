@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from mho.scheduling.exact_search import deal_out
 from mho.scheduling.reload_tiles import NetworkTiles, TileGroup
 from mho.scheduling.reload_timing import ReloadPlan, time_reload
+from mho.scheduling.reload_writes import count_writes
 
 _TIMED_TILES = 100_000
 """Tiles that the improvement of one plan may time, a plan's tiles counted for each time it is timed."""
@@ -83,12 +84,6 @@ class _Pool:
     def best(self, count: int) -> list[ReloadPlan]:
         """Return the fastest plans, of equal ones those with the fewest writes, then those timed first."""
         return sorted(self._times, key=lambda plan: (self._times[plan], count_writes(self.work, plan)))[:count]
-
-
-def count_writes(work: NetworkTiles, plan: ReloadPlan) -> int:
-    """Return the writes of all crossbars for a batch."""
-    pairs = zip(work.groups, plan.copies, plan.staying, strict=True)
-    return sum(group.tiles * copies - staying for group, copies, staying in pairs)
 
 
 def _list_rotating(work: NetworkTiles, crossbars: int) -> list[int]:

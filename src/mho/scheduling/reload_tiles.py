@@ -1,7 +1,7 @@
 """What a network needs of a chip that holds fewer crossbars than tiles: its tiles, layer by layer, in groups of equals.
 
     read of a tile = windows * (reads * (MVM latency + rounds * conversion latency))
-    write of a tile = write latency, or the time in which its cells come from outside where that is longer
+    write of a tile: `mho.mapping.tile_writing`
 
 The digital work of a layer runs on one unit, one tile after the other; a tile keeps its crossbar until its own is done.
 Layers that are written at once are one tile, which is read in one layer after another.
@@ -18,9 +18,7 @@ from mho.mapping.adc_resolution import layer_hardware
 from mho.mapping.event_counts import UnitTimes
 from mho.mapping.layer_mapping import LayerMapping, Part, count_tiling
 from mho.mapping.network_mapping import NetworkMapping
-
-_PS_PER_US = 1_000_000
-_BITS_PER_BYTE = 8
+from mho.mapping.tile_writing import WritingTime
 
 
 @dataclass(frozen=True)
@@ -143,7 +141,7 @@ class NetworkTiles:
         check_layers(layers, batch)
         groups = [list_groups(number, mapping, accelerator, batch) for number, mapping in enumerate(layers)]
         if isinstance(mappings, NetworkMapping):
-            groups = list(_join_written_at_once(mappings, groups))
+            groups = list(_join_written_at_once(mappings, groups, accelerator))
         operation_ps = accelerator.digital.operation_latency_ps
         return cls(
             tuple(mapping.layer.name for mapping in layers),
@@ -203,15 +201,15 @@ def describe_tile(
     prices = UnitTimes.of(layer_hardware(accelerator, mapping.bits), mapping.encoding)
     is_stored, (rows, cols) = mapping.layer.is_stored_dynamically, size
     one = count_tiling(1, 1, rows, cols, accelerator, part.rows_at_once, mapping.encoding)
-    transfer_ps = 0 if is_stored else count_transfer_ps(rows * cols, accelerator)
+    writing = WritingTime.of([rows * cols], accelerator, is_stored_dynamically=is_stored)
     return TileGroup(
         number,
         1,
         part.windows * (1 if is_stored else batch),
         part.num_steps * (one.mvms * prices.mvm_ps + one.conversions * prices.conversion_ps),
         part.num_steps * one.operations * prices.operation_ps,
-        max(prices.write_ps, transfer_ps),
-        transfer_ps,
+        writing.write_ps,
+        writing.transfer_ps,
         is_stored,
     )
 
@@ -235,13 +233,9 @@ def _cut(lines: int, size: int) -> Iterator[tuple[int, int]]:
         yield 1, rest
 
 
-def count_transfer_ps(cells: int, accelerator: Accelerator) -> int:
-    """Return the time in which the weights of so many cells come from outside of the chip, ps; 0 where it is ideal."""
-    speed, bits = accelerator.memory.bytes_per_us, cells * accelerator.crossbar.cell_bits
-    return 0 if isinstance(speed, str) else -(-bits * _PS_PER_US // (_BITS_PER_BYTE * speed))
-
-
-def _join_written_at_once(mapping: NetworkMapping, groups: list[list[TileGroup]]) -> Iterator[list[TileGroup]]:
+def _join_written_at_once(
+    mapping: NetworkMapping, groups: list[list[TileGroup]], accelerator: Accelerator
+) -> Iterator[list[TileGroup]]:
     """Make one tile of those that are written at once: that of the first layer, which the later ones read too."""
     for number, own in enumerate(groups):
         later = mapping.companions(number)
@@ -252,7 +246,7 @@ def _join_written_at_once(mapping: NetworkMapping, groups: list[list[TileGroup]]
         else:
             (first,), others = own, [groups[other][0] for other in later]
             reads = tuple(LaterRead(g.layer, g.read_ps(), g.digital_of_tile_ps()) for g in others)
-            transfer_ps = first.transfer_ps + sum(g.transfer_ps for g in others)
-            write_ps = max(first.write_ps, transfer_ps)
-            cells = ((sum(g.cells[0][0] for g in (first, *others)), 1),)
-            yield [replace(first, later=reads, transfer_ps=transfer_ps, write_ps=write_ps, cells=cells)]
+            blocks = [g.cells[0][0] for g in (first, *others)]
+            writing = WritingTime.of(blocks, accelerator, is_stored_dynamically=first.is_stored)
+            cells = ((sum(blocks), 1),)
+            yield [replace(first, later=reads, write_ps=writing.write_ps, transfer_ps=writing.transfer_ps, cells=cells)]

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from reload_works import reload_plans, reload_works
 
 from mho.scheduling.reload_bound import bound_reload_ps
-from mho.scheduling.reload_search import count_writes, find_plan, list_simple_plans
+from mho.scheduling.reload_search import find_plan, list_simple_plans
 from mho.scheduling.reload_timing import time_reload, unroll
+from mho.scheduling.reload_writes import count_writes
 
 PERIODS = 3
 
