@@ -181,6 +181,19 @@ int64_t mho_next_address(const mho_machine *machine, uint32_t *at);
 mho_status mho_check_code(mho_machine *machine);
 /* Run one operation of the digital unit, whose first word is at `at`. */
 mho_status mho_run_digital(mho_machine *machine, uint32_t opcode, uint32_t at);
+/* Those that move elements (mho_move.c) ... */
+void mho_move(const mho_machine *m, uint32_t at);
+void mho_fill(const mho_machine *m, uint32_t at);
+void mho_gather(const mho_machine *m, uint32_t at);
+mho_status mho_embed(const mho_machine *m, uint32_t at);
+mho_status mho_scatter(const mho_machine *m, uint32_t at);
+void mho_order(const mho_machine *m, uint32_t at);
+/* ... those that combine many (mho_reduce.c) ... */
+void mho_reduce(const mho_machine *m, uint32_t at);
+void mho_pool(const mho_machine *m, uint32_t at);
+void mho_softmax(const mho_machine *m, uint32_t at);
+void mho_layer_norm(const mho_machine *m, uint32_t at);
+/* ... and those on integers (mho_integer.c). */
 mho_status mho_run_integers(mho_machine *machine, uint32_t opcode, uint32_t at);
 
 /* What surrounds the reads of a layer (mho_layer.c), whose operands are at `at`. */
