@@ -19,9 +19,9 @@ class _RmsNorm(nn.Module):
 class _Attention(nn.Module):
     """Queries in groups that share keys and values, rotated by their positions; no token sees a later one."""
 
-    def __init__(self, size: int, heads: int, is_causal: bool) -> None:
+    def __init__(self, size: int, heads: int) -> None:
         super().__init__()
-        self.heads, self.size, self.is_causal = heads, size // heads, is_causal
+        self.heads, self.size = heads, size // heads
         self.q_proj = nn.Linear(size, size, bias=False)
         self.k_proj = nn.Linear(size, size // 2, bias=False)
         self.v_proj = nn.Linear(size, size // 2, bias=False)
@@ -38,15 +38,15 @@ class _Attention(nn.Module):
             proj(x).unflatten(-1, (-1, self.size)).transpose(1, 2) for proj in (self.q_proj, self.k_proj, self.v_proj)
         )
         k, v = (part.repeat_interleave(2, dim=1) for part in (self._rotate(k), v))
-        mixed = functional.scaled_dot_product_attention(self._rotate(q), k, v, is_causal=self.is_causal)
+        mixed = functional.scaled_dot_product_attention(self._rotate(q), k, v, is_causal=True)
         return self.o_proj(mixed.transpose(1, 2).flatten(2))
 
 
 class _Block(nn.Module):
-    def __init__(self, size: int, heads: int, is_causal: bool) -> None:
+    def __init__(self, size: int, heads: int) -> None:
         super().__init__()
         self.norms = nn.ModuleList(_RmsNorm(size) for _ in range(2))
-        self.attention = _Attention(size, heads, is_causal)
+        self.attention = _Attention(size, heads)
         self.gate, self.up = nn.Linear(size, 2 * size, bias=False), nn.Linear(size, 2 * size, bias=False)
         self.down = nn.Linear(2 * size, size, bias=False)
 
@@ -59,12 +59,10 @@ class _Block(nn.Module):
 class TinyDecoder(nn.Module):
     """Token ids [N, T] -> scores of the next token, [N, T, tokens]; the table of embeddings is the last layer's too."""
 
-    def __init__(
-        self, tokens: int = 29, size: int = 16, layers: int = 1, heads: int = 4, is_causal: bool = True
-    ) -> None:
+    def __init__(self, tokens: int = 29, size: int = 16, layers: int = 1, heads: int = 4) -> None:
         super().__init__()
         self.embed = nn.Embedding(tokens, size)
-        self.blocks = nn.ModuleList(_Block(size, heads, is_causal) for _ in range(layers))
+        self.blocks = nn.ModuleList(_Block(size, heads) for _ in range(layers))
         self.norm = _RmsNorm(size)
         self.lm_head = nn.Linear(size, tokens, bias=False)
         self.lm_head.weight = self.embed.weight

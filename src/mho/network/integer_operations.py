@@ -70,6 +70,9 @@ def _affine(lowering: Lowering, node: Node, factors: Any, offsets: Any) -> None:
         label = lowering.name_node(f"{node.name}.expand")
         held = lowering.add(Node(label, "expand", (held,), f"{output}.operand", {"shape": shape}), shape, own)
     scaled, moved = np.asarray(factors) * (own.scale / grid.scale), np.asarray(offsets) / grid.scale
+    # An offset beyond it, such as a mask's infinity, gives the end of the range whatever it is added to.
+    decisive = float(np.abs(scaled).max(initial=0)) * own.reach + grid.high - grid.low + 1
+    moved = moved.clip(-decisive, decisive)
     lowering.bind(node.output, lowering.scale(node.name, held, own, scaled, moved, grid, output), grid)
 
 

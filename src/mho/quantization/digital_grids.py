@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mho.arithmetic.attributes import get_int
 from mho.arithmetic.integers import TABLE_BITS
 from mho.arithmetic.operations import OPERATIONS
 from mho.errors import DataError, MhoError
@@ -28,6 +29,8 @@ from mho.quantization.qat import TrainableNetwork
 LEAST_BITS, MOST_BITS = 8, 16
 _HEADROOM_BITS = 12
 """From so many bits on a range is twice what calibration saw: a step is still small, and other samples fit."""
+_SOFTMAX_REACH = 22.0
+"""What is so far below the largest has a probability of e^-22 at most, which is 0 in 30 fractional bits: a mask."""
 _VALUES_AT_ONCE = 1 << 26
 _MOST_SAMPLES_AT_ONCE = 256
 
@@ -118,6 +121,14 @@ def _insert(network: Network, grids: Mapping[str, dict[str, int | float]]) -> Ne
     return replace(network, nodes=tuple(nodes), shapes=shapes)
 
 
+def _softmax_axis(network: Network, name: str) -> int | None:
+    """Return along which axis, from the end, softmax alone reads a tensor; None where others do, or along several."""
+    readers = [node for node in network.nodes if name in node.inputs]
+    axes = {get_int(node.attributes, "axis") - len(network.shapes[name]) for node in readers if node.op == "softmax"}
+    is_output = name in {tensor.name for tensor in network.outputs}
+    return axes.pop() if len(axes) == 1 and not is_output and all(node.op == "softmax" for node in readers) else None
+
+
 def _observe(network: Network, inputs: Any, wanted: frozenset[str]) -> dict[str, tuple[float, float]]:
     """Run the quantized network over samples; return the smallest and the largest number of each tensor."""
     arrays = samples_by_name(network, inputs.numpy() if isinstance(inputs, Tensor) else inputs)
@@ -125,13 +136,16 @@ def _observe(network: Network, inputs: Any, wanted: frozenset[str]) -> dict[str,
     trainable = TrainableNetwork(network).eval()
     size = samples_within(network, _VALUES_AT_ONCE, _MOST_SAMPLES_AT_ONCE)
     ranges: dict[str, tuple[float, float]] = {}
+    axes = {name: axis for name in wanted if (axis := _softmax_axis(network, name)) is not None}
 
     def see(name: str, values: Tensor) -> None:
+        if name in axes:
+            values = values.maximum(values.amax(axes[name], keepdim=True) - _SOFTMAX_REACH)
         low, high = (float(one) for one in values.aminmax())
         if not np.isfinite([low, high]).all():
             raise DataError(
                 "NaN or infinite activations", where=f"tensor {name!r}", expected="finite numbers",
-                hint='a mask of infinities needs digital.arithmetic = "float32"',
+                hint='infinities elsewhere than before softmax need digital.arithmetic = "float32"',
             )  # fmt: skip
         before = ranges.get(name, (0.0, 0.0))
         ranges[name] = min(before[0], low), max(before[1], high)

@@ -76,6 +76,30 @@ def test_a_tensor_that_is_not_finite_is_named() -> None:
         assign_digital_grids(quantized, inputs)
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+def test_masks_of_any_size_give_one_grid_and_a_probability_of_exactly_0(bits: int) -> None:
+    scales = set()
+    for masked in (-np.inf, np.finfo(np.float32).min, -1e4):
+        builder = NetworkBuilder((1, 4, 6))
+        builder.linear(6, name="scores")
+        builder.constants["mask"] = np.triu(np.full((4, 6), masked, np.float32), 3)
+        builder.add("add", "mask", name="masked")
+        builder.add("softmax", axis=2)
+        quantized, inputs = _quantized(builder.build())
+        network = assign_digital_grids(quantized, inputs, bits=bits)
+        (grid,) = [node for node in network.nodes if node.inputs[0] == "masked_out"]
+        scales.add(grid.attributes["scale"])
+        found, wanted = (
+            next(iter(run_quantized(one, inputs).values())) for one in (lower_to_integers(network).network, quantized)
+        )
+        assert not np.triu(found, 3).any()
+        assert np.abs(found - wanted).max() <= {8: 0.15, 16: 0.001}[bits]
+        module = TrainableNetwork(network).train()
+        module(torch.from_numpy(inputs)).square().sum().backward()
+        assert all(p.grad is None or p.grad.isfinite().all() for p in module.parameters())
+    assert len(scales) == 1
+
+
 def test_integers_are_the_same_whatever_the_batch() -> None:
     quantized, inputs = _quantized(residual())
     network = lower_to_integers(assign_digital_grids(quantized, inputs)).network
