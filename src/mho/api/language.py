@@ -64,7 +64,7 @@ def share_weights(quantized: Network, form: Network) -> Network:
     Raises:
         MhoError: they are not forms of one network.
     """
-    from mho.network.forms import share_weights
+    from mho.network.block_sizes import share_weights
 
     return share_weights(quantized, form)
 
@@ -80,7 +80,7 @@ def first_inputs(network: Network, tokens: NDArray[Any]) -> dict[str, NDArray[An
     Raises:
         DataError: the network has no states, or tokens are no whole numbers or of another shape.
     """
-    from mho.network.forms import first_inputs
+    from mho.network.block_sizes import first_inputs
 
     return first_inputs(network, _as_tokens(tokens, "tokens"))
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mho.bit_search.objective import Objective
 from mho.cost_model.energy import energy_layer, price_leakage
 from mho.cost_model.latency import LayerCost, cost_layer
-from mho.cost_model.shared_writes import find_runs
+from mho.cost_model.shared_writes import find_sharing_runs
 from mho.errors import ConfigError
 from mho.hardware.spec import Accelerator
 from mho.mapping.digital_layers import check_pins
@@ -199,7 +199,7 @@ class CrossbarCosts(PolicyCosts):
             return shares
         if sum(one.may_share for one in own) < 2:
             return shares
-        for run in find_runs([one.stack_times for one in own]):
+        for run in find_sharing_runs([one.stack_times for one in own]):
             slots = choose_stacks(
                 [own[number].stack_times for number in run], self._accelerator.write_latency_ps, self._space
             )

@@ -19,7 +19,7 @@ from mho.cli.help import MOST, one_of
 from mho.cost_model.layer_tables import LayerTable
 from mho.errors import ConfigError, MhoError
 from mho.hardware.chip import DigitalArithmetic
-from mho.hardware.doubts import list_doubts
+from mho.hardware.implausible_values import list_implausible_values
 from mho.hardware.mapping_rules import MappingObjective
 from mho.hardware.spec import Accelerator, Encoding
 from mho.mapping.layer_mapping import MappingModel
@@ -191,8 +191,8 @@ def check_energy(accelerator: Accelerator) -> None:
 
 def note_doubts(accelerator: Accelerator) -> Accelerator:
     """Print what of an accelerator is hardly meant, as notes, and return it."""
-    for doubt in list_doubts(accelerator):
-        echo_note(f"note: {accelerator.name}: {doubt}")
+    for sentence in list_implausible_values(accelerator):
+        echo_note(f"note: {accelerator.name}: {sentence}")
     return accelerator
 
 

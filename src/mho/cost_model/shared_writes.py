@@ -38,7 +38,7 @@ class SharedWrites:
             stack_times: of all layers in execution order, [weight widths, activation widths] each.
             accelerator: whose crossbar and rules are meant.
         """
-        runs = tuple(find_runs(stack_times)) if accelerator.mapping.allowed.shared_writes else ()
+        runs = tuple(find_sharing_runs(stack_times)) if accelerator.mapping.allowed.shared_writes else ()
         if not runs:
             return None
         return cls(stack_times, accelerator.write_latency_ps, StackSpace(accelerator.crossbar), runs)
@@ -82,7 +82,7 @@ class SharedWrites:
         return any(layer in run for run in self.runs)
 
 
-def find_runs(stack_times: Sequence[StackTimes]) -> Iterator[range]:
+def find_sharing_runs(stack_times: Sequence[StackTimes]) -> Iterator[range]:
     """Yield the longest runs of layers that may share or do not disturb, from one that may share to another.
 
     No write is shared across their ends: the best stacks of a network are those of its runs.

@@ -18,9 +18,9 @@ from mho.evaluation.statistical import StatisticalEvaluator, why_unsupported
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_mapping import MappingModel
 
-COMPARED_CHIPS = 3
+CHIPS_PER_COMPARISON = 3
 """Chips on which networks are compared: a single one may be an outlier."""
-REPORTED_CHIPS = 5
+CHIPS_PER_REPORT = 5
 """Chips on which an accuracy is reported where the user gives no number."""
 
 
@@ -63,12 +63,12 @@ def sample_chips(
         hardware: cells, wires and converters.
         conditions: when and how they are read.
         accelerator: that programs are compiled for.
-        count: how many; None: `REPORTED_CHIPS`, or one where all chips are alike.
+        count: how many; None: `CHIPS_PER_REPORT`, or one where all chips are alike.
     """
     deviations = set(list_deviations(hardware, conditions))
     if not deviations or (deviations == {"converters.adc_bits"} and hardware.converters == accelerator.converters):
         return None
-    return SampledChips(_count(hardware, REPORTED_CHIPS) if count is None else count, hardware, conditions)
+    return SampledChips(_count(hardware, CHIPS_PER_REPORT) if count is None else count, hardware, conditions)
 
 
 def choose_evaluators(
@@ -95,7 +95,7 @@ def choose_evaluators(
     """
     if chips is None or accuracy_of == "exact":
         return Evaluators()
-    compared = replace(chips, count=_count(chips.hardware, COMPARED_CHIPS))
+    compared = replace(chips, count=_count(chips.hardware, CHIPS_PER_COMPARISON))
     sampled = ChipEvaluator(compared, accelerator, calibration, mapping=mapping, seed=seed)
     if accuracy_of == "sampled-chips":
         return Evaluators(sampled, sampled)

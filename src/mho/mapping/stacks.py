@@ -1,4 +1,4 @@
-"""Layers that follow each other in one crossbar, written at once: who stack_times with whom, and what of it each takes.
+"""Layers that follow each other in one crossbar, written at once: which ones, and how much of it each takes.
 
 Consecutive layers that each lie in a single tile of weights may be stacked in one crossbar, above each other or beside
 each other; the first of them writes it, and each later drives its own rows and counts its own columns. A layer in a

@@ -1,4 +1,4 @@
-"""A network under construction: what the reader emits into and the passes of normalize.py rewrite.
+"""A network under construction: what the reader emits into and the passes of draft_rewrites.py rewrite.
 
 Mutable and private to reading; what leaves is a `Network`.
 """

@@ -1,7 +1,7 @@
 """From ONNX to a Network: the one reader, for files and for what torch exports.
 
 onnx_file.py loads and checks; onnx_graph.py walks the nodes in the file's order, folding what depends on constants
-alone and emitting the rest into a draft by each operation's converter; normalize.py makes the draft a network.
+alone and emitting the rest into a draft by each operation's converter; draft_rewrites.py makes the draft a network.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from mho.network import (
     onnx_sequences,
     onnx_transposed,
 )
+from mho.network.draft_rewrites import rewrite_draft
 from mho.network.graph import Network
-from mho.network.normalize import normalize
 from mho.network.onnx_file import find_fault, load_model
 from mho.network.onnx_graph import Converter, GraphReader
 from mho.network.onnx_inputs import InputShapes
@@ -88,7 +88,7 @@ def read_onnx(source: str | Path | onnx.ModelProto, input_shapes: InputShapes | 
 def read_model(model: onnx_ir.Model, where: str, input_shapes: InputShapes | None = None) -> Network:
     """Read a model that `load_model` or `prepare_model` checked. Raises as `read_onnx`."""
     draft = GraphReader(model, where, input_shapes).read(CONVERTERS)
-    normalize(draft, where)
+    rewrite_draft(draft, where)
     network = draft.finish()
     if STATES_KEY in model.metadata_props:
         held = parse_json(model.metadata_props[STATES_KEY].encode(), where=f"{where}: {STATES_KEY}")

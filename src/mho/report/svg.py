@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 
 from mho.report.drawing import PAPER, Box, Drawing, Label, Line, Mosaic
-from mho.report.runs import find_runs
+from mho.report.equal_spans import find_equal_spans
 
 _FONTS = "DejaVu Sans, Verdana, Segoe UI, Helvetica, Arial, sans-serif"
 _NAMESPACE = ' xmlns="http://www.w3.org/2000/svg"'
@@ -100,13 +100,13 @@ def _bands(mosaic: Mosaic) -> list[tuple[int, int, int]]:
     """Return pattern, first row and row after the last of all rows that are equal and follow each other."""
     _, pattern = np.unique(mosaic.cells, axis=0, return_inverse=True)
     pattern = pattern.reshape(-1)
-    return [(int(pattern[first]), first, last) for first, last in find_runs(pattern)]
+    return [(int(pattern[first]), first, last) for first, last in find_equal_spans(pattern)]
 
 
 def _runs(mosaic: Mosaic, row: int) -> list[tuple[int, int, int]]:
     """Return colour, first column and column after the last of the runs of a row that have a colour."""
     line = mosaic.cells[row]
-    return [(int(line[first]), first, last) for first, last in find_runs(line) if line[first] >= 0]
+    return [(int(line[first]), first, last) for first, last in find_equal_spans(line) if line[first] >= 0]
 
 
 def _rectangle(x: int, y: int, width: int, height: int) -> str:

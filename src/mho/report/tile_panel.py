@@ -14,10 +14,10 @@ from mho.mapping.network_mapping import Placement
 from mho.mapping.occupancy import PartOccupancy, TileCells
 from mho.report.cell_colours import CellColours
 from mho.report.drawing import FAINT, INK, MUTED, Box, Drawing, Label, Line, Mosaic, Shape, fit_text, text_width
+from mho.report.equal_spans import find_equal_spans
 from mho.report.map_words import tell_place, tell_range
 from mho.report.palette import CORRECTION as CORRECTION_COLOUR
 from mho.report.palette import FREE, NEIGHBOUR, ink_on
-from mho.report.runs import find_runs
 
 _BODY, _SMALL_BODY, _SMALL = 512, 320, 64
 """Pixels that the longer side of a crossbar takes at most: of a large one, and of one of up to so many lines."""
@@ -170,7 +170,7 @@ def _top_tracks(colours: CellColours, cells: TileCells, frame: _Frame) -> Iterat
     group = cells.col_group - cells.place.groups.start
     is_sum = output == CORRECTION
     y, has_groups = _TOP - _TRACK - 3, len(cells.place.groups) > 1
-    for first, last in find_runs(np.stack([group, position, is_sum], axis=1)):
+    for first, last in find_equal_spans(np.stack([group, position, is_sum], axis=1)):
         number = int(group[first] if colours.is_by_group else position[first])
         colour = CORRECTION_COLOUR if is_sum[first] else colours.hues[number]
         x, width = frame.left + first * frame.size, (last - first) * frame.size
@@ -198,7 +198,7 @@ def _outputs_label(x: float, width: float, outputs: Integers, y: float) -> Itera
 
 def _group_labels(cells: TileCells, frame: _Frame) -> Iterator[Shape]:
     """Name the group of each block of columns."""
-    for first, last in find_runs(cells.col_group):
+    for first, last in find_equal_spans(cells.col_group):
         x, width = frame.left + first * frame.size, (last - first) * frame.size
         name = f"group {cells.col_group[first]}"
         if text_width(name, 9) <= width - 2:
@@ -210,7 +210,7 @@ def _left_track(colours: CellColours, cells: TileCells, frame: _Frame) -> Iterat
     contents = colours.occupancy.contents
     channel = contents.rows.channel[cells.row]
     of_group = contents.part.groups_per_tile > 1 and int(channel.max()) == int(channel.min())
-    segments = find_runs(np.stack([cells.row_group, channel], axis=1))
+    segments = find_equal_spans(np.stack([cells.row_group, channel], axis=1))
     labels = cells.row_group if of_group else channel
     step = _label_step(segments, frame.size)
     x, labelled = _LEFT - _TRACK - 3, -float(_LABEL_GAP)

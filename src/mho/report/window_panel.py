@@ -12,9 +12,9 @@ from mho.mapping.occupancy import NO_TAP, PartOccupancy
 from mho.mapping.windows import Sweep
 from mho.report.cell_colours import CellColours
 from mho.report.drawing import FAINT, INK, MUTED, PAPER, Box, Drawing, Label, Line, Shape, text_width
+from mho.report.equal_spans import find_equal_spans
 from mho.report.map_words import tell_place
 from mho.report.palette import ink_on, mix
-from mho.report.runs import find_runs
 
 _GRID = 168
 """Pixels that the longer side of a grid takes at most."""
@@ -223,7 +223,7 @@ def _unit_cols(colours: CellColours, shown: Integers) -> Iterator[Shape]:
     cols = occupancy.contents.cols
     y = _UNIT_TOP - 20
     position = occupancy.position_of_col[shown]
-    for first, last in find_runs(position):
+    for first, last in find_equal_spans(position):
         hue = colours.hues[0 if colours.is_by_group else int(position[first])]
         x, width = _ROW_NAMES + first * _CELL, (last - first) * _CELL
         yield Box(x, y - 16, width - 1, 14, hue)

@@ -10,9 +10,9 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from mho.report.drawing import Box, Drawing, Label, Line, Mosaic, fit_text, flow, stack, text_width, wrap_text
+from mho.report.equal_spans import find_equal_spans
 from mho.report.palette import hues, ink_on, mix, shades
 from mho.report.png import to_png
-from mho.report.runs import find_runs
 from mho.report.svg import to_svg
 
 COLOURS = ("#ff0000", "#00ff00", "#0000ff")
@@ -151,11 +151,11 @@ def test_shades_grow_towards_the_colour_itself():
 
 @given(arrays(np.int64, st.integers(1, 30), elements=st.integers(0, 2)))
 def test_runs_are_equal_neighbours(keys):
-    runs = find_runs(keys)
+    runs = find_equal_spans(keys)
     assert [number for first, last in runs for number in range(first, last)] == list(range(len(keys)))
     assert all(len(set(keys[first:last])) == 1 for first, last in runs)
     assert all(keys[first] != keys[first - 1] for first, _ in runs[1:])
-    assert find_runs(np.stack([keys, keys * 0], axis=1)) == runs
+    assert find_equal_spans(np.stack([keys, keys * 0], axis=1)) == runs
 
 
 def test_without_fonts_on_the_machine_text_is_painted_in_letters_that_there_are(monkeypatch):

@@ -1,4 +1,4 @@
-"""Forms of one network: the same layers and weights for blocks of other sizes."""
+"""One network for blocks of other sizes: forms of it with the same layers and weights."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from mho.hardware.array import PartOf
 from mho.hardware.spec import Accelerator
 
 
-def list_doubts(accelerator: Accelerator) -> tuple[str, ...]:
+def list_implausible_values(accelerator: Accelerator) -> tuple[str, ...]:
     """Return what is hardly meant, a sentence each with its dotted key; nothing changes by it.
 
     Deviations of cells are parts of 1: above it they are percent, as a rule. More columns for an ADC than a crossbar

@@ -1,4 +1,4 @@
-"""Runs of equal neighbours in arrays."""
+"""Spans of equal neighbours in arrays, so that one box is drawn for many cells."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def find_runs(keys: NDArray[np.integer]) -> list[tuple[int, int]]:
-    """Return first entry and entry after the last of all runs of equal entries.
+def find_equal_spans(keys: NDArray[np.integer]) -> list[tuple[int, int]]:
+    """Return first entry and entry after the last of all spans of equal entries.
 
     Args:
         keys: [entries] or [entries, numbers], at least one entry.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mho.hardware.doubts import list_doubts
+from mho.hardware.implausible_values import list_implausible_values
 from mho.hardware.loading import accelerator_from_json, list_presets, load_accelerator
 
 
@@ -24,8 +24,8 @@ def test_what_is_hardly_meant_is_reported(section, values, message):
     content = load_accelerator("pelke2026-4bit").to_json()
     content["crossbar"]["cols"] = 256
     content.setdefault(section, {}).update(values)
-    assert list_doubts(accelerator_from_json(content, where="x")) == (() if message is None else (message,))
+    assert list_implausible_values(accelerator_from_json(content, where="x")) == (() if message is None else (message,))
 
 
 def test_presets_leave_no_doubts():
-    assert [name for name in list_presets() if list_doubts(load_accelerator(name))] == []
+    assert [name for name in list_presets() if list_implausible_values(load_accelerator(name))] == []

@@ -18,7 +18,7 @@ from mho.network.tensor_budget import float_bytes
 _TAKES_INFINITY = ("add", "where", "maximum", "minimum", "less")
 
 
-def normalize(draft: Draft, where: str) -> None:
+def rewrite_draft(draft: Draft, where: str) -> None:
     """Rewrite `draft` in place.
 
     Raises:
