@@ -73,6 +73,7 @@ def test_no_other_table_lists_operations() -> None:
         "quantization/export_operations.py",  # how ONNX writes what one node does not, held complete above
         "network/naming.py",  # what lies between the two products of attention
         "network/draft_rewrites.py",  # what may have infinite constants
+        "simulation/coded_functions.py",  # whose float32 results in torch have a measured error
         "deploy/digital.py", "deploy/digital_integers.py", "deploy/image_format.py",  # functions of the C runtime
     }  # fmt: skip
     assert found == allowed
