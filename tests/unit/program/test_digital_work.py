@@ -51,6 +51,21 @@ def test_operations_are_those_of_the_instructions() -> None:
     assert floats["product_out: mul"] == Work(24, 0, 0)
 
 
+def test_a_look_up_of_rows_takes_no_operation_and_a_division_three() -> None:
+    builder = NetworkBuilder((1, 4))
+    builder.add("embed", builder.constant("table", 9, 6), name="rows")
+    rows = builder.linear(6, name="layer")
+    builder.add("exp", name="powers")
+    builder.add("div", rows, name="shares")
+    network = builder.build()
+    inputs = np.random.default_rng(0).integers(0, 9, (8, 1, 4)).astype(np.float32)
+    quantized = mho.quantize_digital(mho.quantize(network, "8/8", inputs), inputs)
+    hardware = make_accelerator(64, 64, 4, 4, digital={"arithmetic": "integer"})
+    integers = dict(count_digital_work(compile_network(quantized, hardware)).integers)
+    assert "rows_out: int_embed" not in integers
+    assert integers["shares_out.exact: int_div"] == Work(24, 24, 24)
+
+
 @pytest.mark.parametrize("arithmetic", ["float32", "integer"])
 def test_energy_is_that_of_the_operations_and_unspecified_without_prices(arithmetic: str) -> None:
     work = _count(attention(), arithmetic, PRICES)
