@@ -220,6 +220,7 @@ def run(options: argparse.Namespace) -> Iterator[Line]:
     done = {line.key: line for line in read(options.out)} if options.out is not None and options.out.exists() else {}
     sampled = None if options.estimate_again is None else {line.key: line for line in read(options.estimate_again)}
     trainable, dataset = prepare(load(options.data), options)
+    shown: set[Key] = set()
     name = "resnet8" if options.network is None else options.network.stem
     test = dataset.test.spread(options.images)
     kinds = [one for one in KINDS if options.kinds is None or one.name in options.kinds]
@@ -228,8 +229,9 @@ def run(options: argparse.Namespace) -> Iterator[Line]:
         judges = Judges(kind, scale, mapping, dataset.calibration, options.chips)
         for policy in draw_policies(trainable, options.policies, f"{name} {kind.name} {scale}"):
             key = name, kind.name, scale, str(mapping), describe(policy)
-            if sampled is not None and key not in sampled:
+            if key in shown or (sampled is not None and key not in sampled):
                 continue
+            shown.add(key)
             line = done.get(key)
             if line is None:
                 trainable.set_policy(policy)
@@ -344,7 +346,9 @@ def describe(policy: Policy) -> str:
 
 
 def read(path: Path) -> list[Line]:
-    return [Line(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    """Return the lines of a file; of those that it has twice, the last."""
+    lines = (Line(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines())
+    return list({line.key: line for line in lines}.values())
 
 
 def report(lines: list[Line]) -> None:
@@ -355,8 +359,8 @@ def report(lines: list[Line]) -> None:
             groups.setdefault(name, []).append(line)
     spread = [line for line in lines if 0.15 <= line.sampled <= 0.95]
     groups["all, 15 to 95 % on chips"] = spread
-    heads = "n", "Pearson", "Spearman", "error", "bias", "cold", "warm", "search"
-    print(f"{'':48} {heads[0]:>4} {heads[1]:>8} {heads[2]:>8}" + "".join(f" {head:>6}" for head in heads[3:]))
+    heads = "n", "on chips", "Pearson", "Spearman", "error", "bias", "worst", "cold", "warm", "search"
+    print(f"{'':48} {heads[0]:>4} {heads[1]:>11} {heads[2]:>8} {heads[3]:>8}" + "".join(f" {h:>6}" for h in heads[4:]))
     for name, some in sorted(groups.items(), key=lambda item: (item[0].startswith("all"), item[0])):
         if len(some) < 2:
             continue
@@ -366,9 +370,14 @@ def report(lines: list[Line]) -> None:
         total_s = sum(line.sampled_s for line in some)
         cold_s, warm_s = (sum(getattr(line, key) for line in some) for key in ("cold_s", "warm_s"))
         search_s = warm_s + NEW_LAYERS * (cold_s - warm_s)
-        error, bias = 100 * np.abs(sampled - estimated).mean(), 100 * (estimated - sampled).mean()
+        off = 100 * (estimated - sampled)
+        errors = np.abs(off).mean(), off.mean(), np.abs(off).max()
         times = "".join(f" {total_s / one:5.0f}x" for one in (cold_s, warm_s, search_s))
-        print(f"{name:48} {len(some):4} {both[0]:8.3f} {both[1]:8.3f} {error:6.2f} {bias:+6.2f}{times}")
+        reach = f"{100 * sampled.min():.0f}..{100 * sampled.max():.0f} %"
+        print(
+            f"{name:48} {len(some):4} {reach:>11} {both[0]:8.3f} {both[1]:8.3f} "
+            f"{errors[0]:6.2f} {errors[1]:+6.2f} {errors[2]:6.1f}{times}"
+        )
 
 
 if __name__ == "__main__":
