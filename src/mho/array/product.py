@@ -26,7 +26,7 @@ from mho.arithmetic.exactness import exact_products
 from mho.array.integer_product import IntegerProduct, ProductKernel, refuse_large_sums
 from mho.array.layout import NO_COLUMN
 from mho.array.periphery import Periphery
-from mho.array.read_noise import draw_normal, result_noise, result_variance, step_noise
+from mho.array.read_noise import begin_reads, draw_noise, result_noise, result_variance, step_noise
 from mho.array.wire_noise import WireNoise
 from mho.errors import DataError
 
@@ -196,11 +196,7 @@ class ArrayProduct:
         Raises:
             DataError: the stream is missing.
         """
-        if not self.has_noise:
-            return None
-        if reads is None:
-            raise DataError("an array with read noise needs a stream to draw it from")
-        return torch.Generator().manual_seed(int(reads.integers(1 << 63)))
+        return begin_reads(reads) if self.has_noise else None
 
     def run_block(self, codes: Tensor, noise: torch.Generator | None) -> Tensor:
         """Return results as `run` does, float64 [batch, outputs], in the memory order of codes.
@@ -245,7 +241,7 @@ class _FusedPath:
         if self._scale != 1:
             total.mul_(self._scale)
         if self._noise is not None:
-            total.add_(draw_normal(total, noise).mul_(self._noise.deviations(codes)))
+            total.add_(draw_noise(self._noise.deviations(codes), total, noise))
         return total
 
 
@@ -287,11 +283,11 @@ class _SteppedPath:
         flat = slices.flatten(0, 1)
         sums = self._product.multiply(self._feed.drives(flat))
         if self._noise is not None:
-            std = self._noise.deviations(flat)
+            deviations = self._noise.deviations(flat)
             sums = sums.to(torch.float32)
             if self._scale != 1:
                 sums.mul_(self._scale)
-            sums = draw_normal(sums, noise).mul_(std).add_(sums)
+            sums = draw_noise(deviations, sums, noise).add_(sums)
         elif self._scale != 1:
             sums = sums.to(torch.float64).mul_(self._scale)
         return self._readout.run(sums, len(codes))

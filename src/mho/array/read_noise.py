@@ -1,4 +1,7 @@
-"""Standard deviations of noisy sums: of single conversions, and of results where nothing is rounded in between."""
+"""Read noise: standard deviations of noisy sums, and the one place that draws from them.
+
+Deviations are those of single conversions, or of results where nothing is rounded in between.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from mho.array.integer_product import IntegerProduct, has_fast_bytes, multiply_i
 from mho.array.layout import NO_COLUMN, ArrayLayout, Conversions
 from mho.array.row_drives import RowDrives
 from mho.array.wire_noise import WireNoise
+from mho.errors import DataError
 from mho.hardware.array import PartOf
 
 Floats = NDArray[np.float64]
@@ -73,11 +77,29 @@ def result_variance(layout: ArrayLayout, conversions: Conversions, variance: Flo
     return (conversions.add(variance) @ squares).astype(np.float32)
 
 
-def draw_normal(like: Tensor, noise: torch.Generator | None) -> Tensor:
-    """Return standard normal numbers, float32, of the shape and memory order of `like` [n, columns]."""
-    if like.is_contiguous():
-        return torch.empty(like.shape).normal_(generator=noise)
-    return torch.empty(like.t().shape).normal_(generator=noise).t()
+def begin_reads(reads: np.random.Generator | None) -> torch.Generator:
+    """Return what reads draw from, seeded by the next number of a stream. Raises `DataError` where it is missing."""
+    if reads is None:
+        raise DataError("an array with read noise needs a stream to draw it from")
+    return torch.Generator().manual_seed(int(reads.integers(1 << 63)))
+
+
+def draw_noise(deviations: Tensor, like: Tensor, noise: torch.Generator | None) -> Tensor:
+    """Draw the noise of sums: a normal number each, times its standard deviation.
+
+    Args:
+        deviations: of the sums, on any device; the noise has their shape, type and device.
+        like: the sums, in whose memory order numbers are drawn.
+        noise: of `begin_reads`.
+    """
+    return draw_normal(like, noise, deviations.dtype).to(deviations.device).mul_(deviations)
+
+
+def draw_normal(like: Tensor, noise: torch.Generator | None, kind: torch.dtype = torch.float32) -> Tensor:
+    """Return standard normal numbers of a type, on the processor, of the shape and memory order of `like`."""
+    if like.is_contiguous() or like.dim() != 2:
+        return torch.empty_like(like, dtype=kind, device="cpu").normal_(generator=noise)
+    return torch.empty(like.t().shape, dtype=kind).normal_(generator=noise).t()  # as fast as what is contiguous
 
 
 class VarianceProduct:

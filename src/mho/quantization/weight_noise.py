@@ -21,7 +21,7 @@ from torch.nn import functional
 from mho.array.conductances import CellIdentity, Conditions, Device, age_cells, draw_identity, write_cells
 from mho.array.converters import drive_levels
 from mho.array.layout import ArrayLayout
-from mho.array.read_noise import read_variance
+from mho.array.read_noise import begin_reads, draw_noise, read_variance
 from mho.array.row_drives import RowDrives
 from mho.array.seeds import CrossbarSeed, Purpose
 from mho.hardware.array import OffCurrent
@@ -125,9 +125,8 @@ class WeightNoise(LayerNoise):
             _, strides, (top, left), dilations, groups = geometry  # type: ignore[misc]
             squares = functional.pad(squares, (left, left, top, top), value=float(self._squares[offset]))
             geometry = ("conv", strides, (0, 0), dilations, groups)
-        stream = CrossbarSeed(self._chip, self._first).stream(Purpose.READS, self._reads)
+        generator = begin_reads(CrossbarSeed(self._chip, self._first).stream(Purpose.READS, self._reads))
         self._reads += 1
-        generator = torch.Generator().manual_seed(int(stream.integers(1 << 63)))
         noise = _draw(squares, matrices_to_operand(variance.weights, arrays, like), geometry, generator)
         if arrays.has_corrections:
             common = _draw(squares, matrices_to_operand(variance.ones[:, :, None], arrays, like), geometry, generator)
@@ -166,8 +165,7 @@ def _combine_cells(part: ArrayPart, values: Floats, result: _Written, *, is_vari
 def _draw(squares: Tensor, variance: Tensor, geometry: Geometry, generator: torch.Generator) -> Tensor:
     """Draw a number for each sum: variances of the stored operand times squares."""
     deviations = multiply(squares, variance, None, geometry).clamp_(min=0).sqrt_()
-    normal = torch.empty_like(deviations, device="cpu").normal_(generator=generator)
-    return normal.to(deviations.device).mul_(deviations)
+    return draw_noise(deviations, deviations, generator)
 
 
 def _squares_of_codes(input_bits: int, dac_bits: int) -> Tensor:

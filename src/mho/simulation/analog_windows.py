@@ -22,7 +22,7 @@ from mho.arithmetic.limits import FLOAT64_LIMIT
 from mho.array.integer_product import IntegerProduct, check_sums
 from mho.array.layout import number_within
 from mho.array.product import LinearProduct
-from mho.array.read_noise import VarianceProduct, draw_normal
+from mho.array.read_noise import VarianceProduct, begin_reads, draw_noise
 from mho.array.row_drives import RowDrives
 from mho.errors import DataError
 from mho.program.layer_content import DigitalSum
@@ -213,14 +213,11 @@ class _SumProduct:
             total.mul_(0.5**self._fraction_bits)
         if self._noise is not None:
             squares = gather(codes.planes(self.tile.codes, self._feeds, are_squares=True), places)
-            total.add_(draw_normal(total, noise).mul_(self._noise.deviations(squares)))
+            total.add_(draw_noise(self._noise.deviations(squares), total, noise))
         return total
 
     def begin_reads(self, reads: np.random.Generator | None) -> torch.Generator | None:
-        if not self._has_noise:
-            return None
-        assert reads is not None, "tiles with noise have a stream"
-        return torch.Generator().manual_seed(int(reads.integers(1 << 63)))
+        return begin_reads(reads) if self._has_noise else None
 
 
 def gather(codes: Tensor, places: Tensor) -> Tensor:
