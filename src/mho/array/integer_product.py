@@ -8,6 +8,7 @@ balanced base-256 digits, each a signed byte.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from functools import cache, cached_property
 from typing import Any
@@ -17,12 +18,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mho.arithmetic.limits import FLOAT32_LIMIT, FLOAT64_LIMIT
+from mho.arithmetic.limits import FLOAT32_LIMIT, FLOAT64_LIMIT, INT32_LIMIT
 from mho.errors import DataError
 
+LARGEST_BYTE = 255
+"""Largest code of an unsigned byte."""
 _MAX_BYTE_ROWS = 1 << 16
 """Sums of 2^16 products of signed bytes stay below 2^31."""
-_INT32_LIMIT = 1 << 31
 _COST = {"bytes": 1.0, "pairs": 6.0, "float32": 9.0, "float64": 18.0}
 """Time of one product, as measured on a processor with AVX-512 VNNI; of pairs, on one with AVX2."""
 _PAIRS_FROM = 128
@@ -77,7 +79,7 @@ class IntegerProduct:
         if self.kernel is ProductKernel.BYTES:
             self._by_columns = _lay_out(np.concatenate(digits, axis=1).T)
             # Codes up to 255 are signed bytes once 128 is taken off: 128 times the sums of columns is given back.
-            self._is_moved = 127 < largest <= 255
+            self._is_moved = 127 < largest <= LARGEST_BYTE
             self._moved = torch.from_numpy(128 * self._by_columns.numpy().sum(axis=1, dtype=np.int32))
             self._columns_at_once = self._input_digits * self._digits * self.columns
         elif self.kernel is ProductKernel.PAIRS:
@@ -157,7 +159,7 @@ class IntegerProduct:
     def _join(self, sums: Tensor) -> Tensor:
         """Put the sums of digits together, in int32 where they fit, else in float64."""
         parts = torch.split(sums, self.columns, dim=1)
-        if self.bound < _INT32_LIMIT:
+        if self.bound < INT32_LIMIT:
             whole = torch.add(parts[-2], parts[-1], alpha=256) if len(parts) > 1 else parts[0]
             for part in reversed(parts[:-2]):
                 whole.mul_(256).add_(part)
@@ -208,7 +210,7 @@ def _split_inputs(inputs: Tensor, count: int) -> list[Tensor]:
 
 def _count_input_digits(largest: int) -> int:
     """Return the digits of inputs; one for a byte with or without a sign."""
-    if largest <= 255:
+    if largest <= LARGEST_BYTE:
         return 1
     count = 2
     while largest > 127 * _repunit(count):
@@ -259,6 +261,13 @@ def name_route() -> str:
     """Return how this processor multiplies integers: with which instructions, in which numbers."""
     capability = torch.backends.cpu.get_cpu_capability()
     return f"{capability} VNNI, products of bytes" if has_fast_bytes() else f"{capability}, products in floats"
+
+
+def are_bytes(weights: NDArray[np.float32], codes: Iterable[int]) -> bool:
+    """Tell whether all codes are in 0 .. 255 and all weights, whole numbers, in -128 .. 127."""
+    ends = np.iinfo(np.int8)
+    holds_codes = all(0 <= code <= LARGEST_BYTE for code in codes)
+    return holds_codes and bool(weights.min(initial=0) >= ends.min and weights.max(initial=0) <= ends.max)
 
 
 @cache

@@ -6,12 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mho.arithmetic.limits import FLOAT32_LIMIT, FLOAT64_LIMIT
+from mho.arithmetic.limits import FLOAT32_LIMIT, FLOAT64_LIMIT, INT32_LIMIT
 from mho.array.converters import Adc
 from mho.array.layout import ArrayLayout, Conversions
 from mho.errors import DataError
-
-_INT32_LIMIT = 1 << 31
 
 
 class Readout:
@@ -45,7 +43,7 @@ class Readout:
         weight = conversions.weight.astype(np.float64)
         if float(np.bincount(conversions.output, largest * np.abs(weight)).max()) * steps >= FLOAT64_LIMIT:
             raise DataError("results of an ADC may pass 2^53", hint="lower bit widths")
-        limits = {torch.int32: _INT32_LIMIT, torch.float32: FLOAT32_LIMIT}
+        limits = {torch.int32: INT32_LIMIT, torch.float32: FLOAT32_LIMIT}
         kept = (kind for kind, limit in limits.items() if float(largest.max()) * steps < limit)
         self.kept_types: frozenset[torch.dtype] = frozenset(kept) if self._only_clips else frozenset()
         self._type = torch.float32 if are_noisy and adc.largest_code * steps < FLOAT32_LIMIT else torch.float64

@@ -117,9 +117,8 @@ def probe_layers(
     if not bits or not all(1 <= b <= MAX_BITS for b in bits) or not len(split):
         raise ConfigError(f"bits {list(bits)} on {len(split)} samples", where="probes", expected="1..8, some samples")
     ordered = tuple(sorted(set(bits)))
-    pairs = (BitWidths(width, 8) if operand == 0 else BitWidths(8, width) for operand in (0, 1) for width in ordered)
-    every = [Probe(name, widths) for widths in pairs for name in names]
-    every.sort(key=lambda probe: names.index(probe.layer))
+    pairs = [*(BitWidths(width, 8) for width in ordered), *(BitWidths(8, width) for width in ordered)]
+    every = [Probe(name, widths) for name in names for widths in pairs]
     batches = (inputs for inputs, _ in ordered_batches(split, batch_size))
     reference = Policy.uniform(names, UNIFORM_REFERENCE)
     found = measure_divergences(

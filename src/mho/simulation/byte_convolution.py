@@ -16,14 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from mho.arithmetic.limits import FLOAT32_LIMIT
-from mho.array.integer_product import has_fast_bytes
+from mho.arithmetic.limits import FLOAT32_LIMIT, INT32_LIMIT
+from mho.array.integer_product import LARGEST_BYTE, are_bytes, has_fast_bytes
 from mho.program.geometry import ConvGeometry
 from mho.simulation.contraction import PartialSums
-
-_INT32_LIMIT = 1 << 31
-_LARGEST_CODE = 255
-_WEIGHTS = np.iinfo(np.int8)
 
 
 def takes_bytes(matrix: NDArray[np.float32], codes: tuple[int, int], zero: int, *, is_exact: bool) -> bool:
@@ -35,13 +31,11 @@ def takes_bytes(matrix: NDArray[np.float32], codes: tuple[int, int], zero: int, 
         zero: the code that stands for 0.
         is_exact: whether the totals are needed as they are, not rounded to float32.
     """
-    if min(*codes, zero) < 0 or max(*codes, zero) > _LARGEST_CODE or not has_byte_convolutions():
+    if not (are_bytes(matrix, (*codes, zero)) and has_byte_convolutions()):
         return False
-    if matrix.min(initial=0) < _WEIGHTS.min or matrix.max(initial=0) > _WEIGHTS.max:
-        return False
-    sums = PartialSums.of_matrix(matrix, 0, _LARGEST_CODE)
+    sums = PartialSums.of_matrix(matrix, 0, LARGEST_BYTE)
     # What is taken off for a zero that is not code 0 may be added before or after the rounding: then none may be left.
-    return sums.largest(np.zeros(1, np.int64)) < (FLOAT32_LIMIT if is_exact or zero else _INT32_LIMIT)
+    return sums.largest(np.zeros(1, np.int64)) < (FLOAT32_LIMIT if is_exact or zero else INT32_LIMIT)
 
 
 class ByteConvolution:
@@ -111,7 +105,7 @@ def has_byte_convolutions() -> bool:
              for kernel in (1, 3) for zero in (0, 114)]  # fmt: skip
     try:
         return all(_is_right(*form) for form in forms)
-    except (RuntimeError, TypeError, ValueError, NotImplementedError):
+    except (RuntimeError, TypeError, ValueError):
         return False
 
 
@@ -120,7 +114,7 @@ def _is_right(channels: int, groups: int, kernel: int, zero: int) -> bool:
     generator = torch.Generator().manual_seed(0)
     codes = torch.randint(0, 256, (4, channels, 7, 7), generator=generator).to(torch.uint8)
     weights = torch.randint(-128, 128, (64, channels // groups, kernel, kernel), generator=generator).to(torch.int8)
-    codes[:2], weights[:16], weights[16:32] = _LARGEST_CODE, _WEIGHTS.max, _WEIGHTS.min
+    codes[:2], weights[:16], weights[16:32] = LARGEST_BYTE, 127, -128
     pad = kernel // 2
     geometry = ConvGeometry(
         batch=1, channels=channels, height=7, width=7, outputs=64, kernel=(kernel, kernel), strides=(1, 1),

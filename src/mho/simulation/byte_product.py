@@ -11,11 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mho.array.integer_product import IntegerProduct, ProductKernel, has_fast_bytes
-
-_INT32_LIMIT = 1 << 31
-_LARGEST_CODE = 255
-_WEIGHTS = np.iinfo(np.int8)
+from mho.arithmetic.limits import INT32_LIMIT
+from mho.array.integer_product import LARGEST_BYTE, IntegerProduct, ProductKernel, are_bytes, has_fast_bytes
 
 
 class ByteProduct:
@@ -40,12 +37,10 @@ class ByteProduct:
             correction: whole numbers [outputs].
             codes: smallest and largest code.
         """
-        if codes[0] < 0 or codes[1] > _LARGEST_CODE or not has_fast_bytes():
+        if not (are_bytes(matrix, codes) and has_fast_bytes()):
             return None
-        if matrix.min(initial=0) < _WEIGHTS.min or matrix.max(initial=0) > _WEIGHTS.max:
-            return None
-        product = IntegerProduct(matrix.T.astype(np.int16), _LARGEST_CODE)
-        is_exact = product.bound + int(np.abs(correction).max(initial=0)) < _INT32_LIMIT
+        product = IntegerProduct(matrix.T.astype(np.int16), LARGEST_BYTE)
+        is_exact = product.bound + int(np.abs(correction).max(initial=0)) < INT32_LIMIT
         return cls(product, correction) if product.kernel is ProductKernel.BYTES and is_exact else None
 
     def run(self, codes: Tensor) -> Tensor:
