@@ -4,16 +4,17 @@
     pip install transformers gguf accelerate
     python benchmarks/smollm2.py TEXT --bits 8/8 --calibration 12
     python benchmarks/smollm2.py TEXT --bits 4/8 --other query_key=8/8 attention_value=8/8 --parts perplexity cost
-    python benchmarks/smollm2.py TEXT --allocate "28224 crossbars" --other query_key=8/8 attention_value=8/8 \
-        --calibration 12 --policy found.json --parts perplexity cost
+    python benchmarks/smollm2.py TEXT --allocate "24672 crossbars" "28224 crossbars" --policy a.json b.json \
+        --other query_key=8/8 attention_value=8/8 --calibration 12 --divergences d.json --parts perplexity cost
 
 TEXT is a file; its first 1,536 tokens are scored in pieces of 256, and those after them calibrate. The program is that
 of one token on one crossbar of the accelerator, used again for every tile: what it answers depends on no mapping. Its
 scores of 64 tokens are compared with those of the integer reference over the whole sequence, bit for bit. The cost is
 that of one token on a chip of the accelerator's cores that holds all tiles, with an ideal interconnect. `--other` gives
-the layers that have a word in their names other widths. `--policy` reads the widths of all layers from a file, instead
-of `--bits`; `--allocate` writes that file first: `mho.allocate` within that cost, by the answers to `--probed` of the
-pieces that calibrate, where the layers of `--other` stay. `--layers` cuts the network, to try the script.
+the layers that have a word in their names other widths. `--policy` reads the widths of all layers from files, instead
+of `--bits`; `--allocate` writes these files first: `mho.allocate` within each cost, by the answers to `--probed` of the
+pieces that calibrate, where the layers of `--other` stay. `--divergences` is read if it is there, else written.
+`--layers` cuts the network, to try the script.
 """
 
 from __future__ import annotations
@@ -49,8 +50,9 @@ def main() -> None:
     parser.add_argument("text", type=Path)
     parser.add_argument("--bits", nargs="+", default=["8/8", "4/8"])
     parser.add_argument("--other", nargs="+", default=[], metavar="WORD=W/A")
-    parser.add_argument("--policy", type=Path, metavar="FILE", help="widths of all layers, instead of --bits")
-    parser.add_argument("--allocate", metavar="COST", help="write --policy first, within so much")
+    parser.add_argument("--policy", nargs="+", type=Path, metavar="FILE", help="all widths, instead of --bits")
+    parser.add_argument("--allocate", nargs="+", metavar="COST", help="write each --policy first, within so much")
+    parser.add_argument("--divergences", type=Path, metavar="FILE", help="what --allocate measures is kept in it")
     parser.add_argument("--probed", type=int, default=1, help="pieces whose answers are compared for it (1)")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--effort", choices=("fast", "good"), default="good", help="of quantization (good)")
@@ -59,8 +61,10 @@ def main() -> None:
     parser.add_argument("--layers", type=int)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
-    if options.allocate and options.policy is None:
-        parser.error("--allocate needs --policy, the file to write")
+    if options.allocate and len(options.allocate) != len(options.policy or []):
+        parser.error("--allocate needs --policy, a file to write for each cost")
+    if options.allocate and options.divergences is None:
+        parser.error("--allocate needs --divergences, the file to keep what it measures")
     torch.set_num_threads(options.threads)
     module, tokenizer = _load(options.layers)
     text = options.text.read_text(encoding="utf-8")[:40_000]
@@ -75,15 +79,17 @@ def main() -> None:
         report.restart()
         _allocate(whole, inputs, options)
         report.print("allocated")
-    names = options.bits if options.policy is None else [options.policy.name]
-    for bits in names:
+    if options.policy is None:
+        policies = {bits: _policy(whole, bits, options.other) for bits in options.bits}
+    else:
+        policies = {path.name: mho.Policy.load(path) for path in options.policy}
+    for number, (bits, policy) in enumerate(policies.items()):
         report.restart()
-        policy = _policy(whole, bits, options.other) if options.policy is None else mho.Policy.load(options.policy)
         quantized = mho.quantize(whole, policy, inputs, effort=options.effort)
         report.print(f"quantized  {bits}")
         if "perplexity" in options.parts:
             print(f"perplexity  {bits}  {_perplexity(quantized, ids[:PIECES], run_quantized):.2f}", flush=True)
-        has_program = "program" in options.parts and bits == names[0]
+        has_program = "program" in options.parts and number == 0
         if not has_program and "cost" not in options.parts:
             continue
         report.restart()
@@ -111,13 +117,20 @@ def _held(network: Network, other: list[str]) -> dict[str, str]:
 
 
 def _allocate(network: Network, inputs: dict[str, NDArray[np.float32]], options: argparse.Namespace) -> None:
-    """Write the policy of the least divergence within the cost; the layers of `--other` stay."""
-    found = mho.allocate(
-        network, options.accelerator, inputs, cost_budget=options.allocate, pins=_held(network, options.other),
-        effort=options.effort, probed_samples=options.probed,
-    )  # fmt: skip
-    options.policy.write_text(json.dumps(found.policy.to_json()), encoding="utf-8")
-    print(f"allocated  {found.policy!r}, {found.share:.3f} of 8/8, divergence {found.divergence:.4f}", flush=True)
+    """Write the policies of the least divergence within the costs; the layers of `--other` stay."""
+    pins = _held(network, options.other)
+    if options.divergences.exists():
+        measured = mho.LayerDivergences.load(options.divergences)
+    else:
+        free = [name for name in network.layer_names if name not in pins]
+        measured = mho.measure_divergences(
+            network, inputs, layers=free, effort=options.effort, probed_samples=options.probed
+        )
+        options.divergences.write_text(json.dumps(measured.to_json()), encoding="utf-8")
+    for cost, path in zip(options.allocate, options.policy, strict=True):
+        found = mho.allocate(network, options.accelerator, measured, cost_budget=cost, pins=pins)
+        path.write_text(json.dumps(found.policy.to_json()), encoding="utf-8")
+        print(f"{path}  {found.policy!r}, {found.share:.3f} of 8/8, divergence {found.divergence:.4f}", flush=True)
 
 
 def _cost(decode: Network, policy: mho.Policy, accelerator: str) -> str:

@@ -22,6 +22,7 @@ _HOMES = {
     "search": "mho.bit_search.api",
     "SearchOptions": "mho.bit_search.api",
     "allocate": "mho.bit_search.allocation",
+    "measure_divergences": "mho.bit_search.divergence_measurement",
     "quantize": "mho.api.networks",
     "quantize_digital": "mho.api.networks",
     "trainable": "mho.api.networks",
@@ -52,6 +53,7 @@ _HOMES = {
     "plot": "mho.api.charts",
     "TrainableNetwork": "mho.quantization.qat",
     "TrainingOptions": "mho.quantization.training_options",
+    "LayerDivergences": "mho.bit_search.layer_divergences",
     "Task": "mho.task.task",
     "Network": "mho.network.graph",
     "Accelerator": "mho.hardware.spec",
@@ -125,6 +127,8 @@ if TYPE_CHECKING:
     from mho.bit_search.allocation import allocate as allocate
     from mho.bit_search.api import SearchOptions as SearchOptions
     from mho.bit_search.api import search as search
+    from mho.bit_search.divergence_measurement import measure_divergences as measure_divergences
+    from mho.bit_search.layer_divergences import LayerDivergences as LayerDivergences
     from mho.bit_search.runner import SearchResult as SearchResult
     from mho.bit_search.search_state import SearchProgress as SearchProgress
     from mho.cost_model.cost import Cost as Cost

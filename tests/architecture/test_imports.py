@@ -69,9 +69,10 @@ EXCEPTIONS = {
 
 TORCH = ("task/", "arithmetic/", "array/", "quantization/", "bit_search/", "simulation/", "models/", "data/")
 CLI_BELOW = {
-    "values of options": "array.calibration array.conductances array.nonidealities quantization.effort "
-    "scheduling.duplication",
-    "values that are printed": "cost_model.area cost_model.document cost_model.energy cost_model.layer_tables "
+    "values of options": "array.calibration array.conductances array.nonidealities bit_search.layer_divergences "
+    "quantization.effort scheduling.duplication",
+    "values that are printed": "bit_search.allocation cost_model.area cost_model.document cost_model.energy "
+    "cost_model.layer_tables "
     "cost_model.network_map cost_model.time_components program.disassembly program.program "
     "scheduling.gantt scheduling.schedule simulation.chip_gantt simulation.plan_timing simulation.reloaded_timing "
     "simulation.timing simulation.zero_slices",

@@ -26,6 +26,26 @@ def _in_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+def divergences_of(network):
+    widths = {mho.BitWidths(4, 8): 0.5, mho.BitWidths(8, 8): 0.25}
+    return mho.LayerDivergences(dict.fromkeys(network.layer_names, widths), 4, "fast")
+
+
+def records(network):
+    """Arguments of the records that users make."""
+    policy = mho.Policy.uniform(network.layer_names, "4/4")
+    return {
+        "Policy": {"layers": dict(policy.layers)},
+        "BitWidths": {"weight_bits": 4, "act_bits": 4},
+        "Conditions": {},
+        "Task": {"kind": "regression"},
+        "SearchOptions": {},
+        "TrainableNetwork": {"network": network, "policy": policy},
+        "TrainingOptions": {"epochs": 1},
+        "LayerDivergences": {"layers": divergences_of(network).layers, "samples": 4, "effort": "fast"},
+    }
+
+
 @pytest.fixture(scope="module")
 def calls(tmp_path_factory):
     """A sound call of each public function."""
@@ -35,7 +55,6 @@ def calls(tmp_path_factory):
     program = mho.compile(quantized, "pelke2026-4bit")
     labels = np.zeros(4, np.int64)
     folder = tmp_path_factory.mktemp("public")
-    policy = mho.Policy.uniform(network.layer_names, "4/4")
     decoder = CachedDecoder(layers=1)
     whole, ids = mho.load_decoder(decoder, context=4, block=4), np.zeros((2, 4), np.int64)
     inputs = mho.first_inputs(whole, ids)
@@ -52,7 +71,13 @@ def calls(tmp_path_factory):
         "map": {"network": network, "accelerator": "pelke2026-4bit"},
         "schedule": {"network": network, "accelerator": "isaac", "simulate": False},
         "compare": {"network": quantized, "accelerators": ["pelke2026-4bit"], "samples": (samples, labels)},
-        "allocate": {"network": whole, "accelerator": "isaac", "calibration_inputs": inputs, "cost_budget": 1.0},
+        "measure_divergences": {"network": whole, "calibration_inputs": inputs},
+        "allocate": {
+            "network": network,
+            "accelerator": "isaac",
+            "cost_budget": 1.0,
+            "divergences": mho.measure_divergences(network, samples, task=mho.Task("regression")),
+        },
         "quantize": {"network": network, "policy": "4/4", "calibration_inputs": samples},
         "quantize_digital": {"quantized": quantized, "calibration_inputs": samples},
         "trainable": {"network": network, "policy": "4/4", "calibration_inputs": samples},
@@ -79,13 +104,7 @@ def calls(tmp_path_factory):
         "mix": {"config": NONE},
         "study": {"study": {}, "directory": folder},
         "plot": {"value": mho.cost(network, "isaac")},
-        "Policy": {"layers": dict(policy.layers)},
-        "BitWidths": {"weight_bits": 4, "act_bits": 4},
-        "Conditions": {},
-        "Task": {"kind": "regression"},
-        "SearchOptions": {},
-        "TrainableNetwork": {"network": network, "policy": policy},
-        "TrainingOptions": {"epochs": 1},
+        **records(network),
     }
 
 

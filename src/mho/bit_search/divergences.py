@@ -35,7 +35,7 @@ class Probe:
 
 
 @torch.no_grad()
-def measure_divergences(
+def probe_divergences(
     trainable: TrainableNetwork,
     batches: Iterable[Inputs],
     probes: Sequence[Probe],

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mho.bit_search.divergences import Probe, measure_divergences
+from mho.bit_search.divergences import Probe, probe_divergences
 from mho.bit_search.sensitivity import OPERANDS, FloatArray, SensitivityPrior
 from mho.data.dataset import Split
 from mho.errors import ConfigError, InputFileError
@@ -121,7 +121,7 @@ def probe_layers(
     every = [Probe(name, widths) for name in names for widths in pairs]
     batches = (inputs for inputs, _ in ordered_batches(split, batch_size))
     reference = Policy.uniform(names, UNIFORM_REFERENCE)
-    found = measure_divergences(
+    found = probe_divergences(
         trainable, batches, every, split.task, reference=reference, samples=len(split), on_progress=on_progress
     )
     return Probes(names, ordered, found.reshape(len(names), len(OPERANDS), len(ordered)), len(split))

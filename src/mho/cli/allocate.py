@@ -1,14 +1,20 @@
-"""``mho allocate``: bit widths of a float ONNX model from samples, without labels, training or a search."""
+"""``mho allocate``: bit widths of a float ONNX model from samples, without labels, training or a search.
+
+What the samples say of single layers can be written, and read again for another budget, objective or accelerator.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 import mho
+from mho.bit_search.allocation import Allocation
+from mho.bit_search.layer_divergences import DEFAULT_PROBED, DEFAULT_WIDTHS
 from mho.cli.arguments import (
     AcceleratorOption,
     DigitalOption,
@@ -24,12 +30,26 @@ from mho.cli.progress_lines import chip_progress
 from mho.cli.quantize import read_samples
 from mho.errors import ConfigError
 from mho.formats import format_cost
+from mho.network.graph import Network
 from mho.network.loading import check_file_is_there, load_file
+from mho.policy import as_widths
 from mho.quantization.effort import DEFAULT_EFFORT, EFFORTS, parse_effort
 
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="A float model.")]
 SamplesOption = Annotated[
-    Path, typer.Option(metavar="X.npz", help="Real samples [N, ...], as for mho quantize; no labels.")
+    Path | None,
+    typer.Option(
+        metavar="X.npz", help="Real samples [N, ...], as for mho quantize, without labels; or --divergences instead."
+    ),
+]
+DivergencesOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="What --write-divergences wrote of this model, instead of samples: nothing is measured."
+    ),
+]
+WriteDivergencesOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write what was measured, for --divergences (JSON).")
 ]
 CostBudgetOption = Annotated[
     str,
@@ -61,9 +81,11 @@ TaskOption = Annotated[
     ),
 ]
 EffortOption = Annotated[
-    str,
+    str | None,
     typer.Option(
-        metavar="EFFORT", help=f"{' or '.join(EFFORTS)}, as for mho quantize; all but fast measure after smoothing."
+        metavar="EFFORT",
+        help=f"{' or '.join(EFFORTS)}, as for mho quantize, by default {DEFAULT_EFFORT}; all but fast measure after "
+        "smoothing.",
     ),
 ]
 ProbedOption = Annotated[
@@ -75,14 +97,16 @@ ProbedOption = Annotated[
 def allocate(
     model: ModelArgument,
     accelerator: AcceleratorOption,
-    activation_samples: SamplesOption,
     cost_budget: CostBudgetOption,
     output: OutputOption,
+    activation_samples: SamplesOption = None,
+    divergences: DivergencesOption = None,
+    write_divergences: WriteDivergencesOption = None,
     widths: WidthsOption = None,
     objective: ObjectiveOption = "crossbars",
     pin: PinOption = None,
     task: TaskOption = None,
-    effort: EffortOption = DEFAULT_EFFORT,
+    effort: EffortOption = None,
     probed_samples: ProbedOption = None,
     max_error: MaxErrorOption = None,
     mapping_objective: MappingObjectiveOption = None,
@@ -99,29 +123,79 @@ def allocate(
     rules = read_rules(max_error, mapping_objective, digital, not_digital)
     hardware = note_doubts(mho.accelerator(accelerator, **rules))
     pins = _read_pins(pin or [])
-    kind = None if task is None else mho.Task(task)  # type: ignore[arg-type]  # the task checks it
-    check_file_is_there(model, "torch.onnx.export(dynamo=True) writes a float model, with trained weights, as ONNX")
-    check_outputs({"--output": output}, (model, activation_samples, accelerator))
-    network = load_file(model)
-    inputs, _ = read_samples(activation_samples, network)
-    given: dict[str, Any] = {
-        "objective": objective,
-        "widths": widths and widths.split(","),
-        "probed_samples": probed_samples,
-    }
-    found = mho.allocate(
-        network, hardware, inputs, cost_budget=cost_budget, pins=pins, task=kind,
-        effort=parse_effort(effort), on_progress=chip_progress(),
-        **{name: value for name, value in given.items() if value is not None},
+    _check_source(
+        activation_samples, divergences, widths=widths, task=task, effort=effort, probed_samples=probed_samples,
+        write_divergences=write_divergences,
     )  # fmt: skip
-    write_output(output, (json.dumps(found.policy.to_json(), indent=2) + "\n").encode())
+    check_file_is_there(model, "torch.onnx.export(dynamo=True) writes a float model, with trained weights, as ONNX")
+    check_outputs(
+        {"--output": output, "--write-divergences": write_divergences},
+        (model, activation_samples, divergences, accelerator),
+    )
+    network = load_file(model)
+    given: dict[str, Any] = {"cost_budget": cost_budget, "objective": objective, "pins": pins}
+    if divergences is not None:
+        measured = mho.LayerDivergences.load(divergences)
+    else:
+        choices = DEFAULT_WIDTHS if widths is None else tuple(widths.split(","))
+        _check_before_measuring(network, hardware, choices, given)
+        measured = _measure(network, activation_samples, choices, list(pins), task, effort, probed_samples)  # type: ignore[arg-type]  # there are samples
+    if write_divergences is not None:
+        _write(write_divergences, measured.to_json())
+    found = mho.allocate(network, hardware, measured, **given)
+    _write(output, found.policy.to_json())
+    line = f"{output}: {_describe(found)}"
+    print_done(line, {"output": str(output), **found.to_json(), **measured.to_json()}, as_json=as_json)
+
+
+def _describe(found: Allocation) -> str:
+    """Return how many layers have which widths, and what the policy costs."""
     counts = ", ".join(f"{count} at {bits}" for bits, count in found.counts.items())
     costs = [format_cost(cost, found.objective.unit) for cost in (found.cost, found.reference_cost)]
-    line = (
-        f"{output}: layers: {counts}; {found.objective.words} {costs[0]} instead of {costs[1]} at uniform 8/8;"
+    return (
+        f"layers: {counts}; {found.objective.words} {costs[0]} instead of {costs[1]} at uniform 8/8;"
         f" estimated divergence from float {found.divergence:.4g}"
     )
-    print_done(line, {"output": str(output), **found.to_json()}, as_json=as_json)
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    write_output(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def _check_source(samples: Path | None, divergences: Path | None, **measuring: object) -> None:
+    """Refuse both sources of divergences, none, and options of measuring where nothing is measured."""
+    if (samples is None) == (divergences is None):
+        raise ConfigError(
+            "needs samples or divergences, one of both", where="mho allocate",
+            expected="--activation-samples X.npz, or --divergences FILE",
+        )  # fmt: skip
+    if divergences is not None and (given := [name for name, value in measuring.items() if value is not None]):
+        raise ConfigError(
+            "is for measurements, and --divergences were measured before", where=f"--{given[0].replace('_', '-')}",
+            expected="--activation-samples, or no such option",
+        )  # fmt: skip
+
+
+def _check_before_measuring(
+    network: Network, hardware: mho.Accelerator, choices: Sequence[str], given: Mapping[str, Any]
+) -> None:
+    """Refuse budgets, pins and objectives that no measurement would mend, by an allocation that knows of no loss."""
+    zero = dict.fromkeys((as_widths(bits, where="--widths") for bits in choices), 0.0)
+    mho.allocate(network, hardware, mho.LayerDivergences(dict.fromkeys(network.layer_names, zero), 1, "fast"), **given)
+
+
+def _measure(
+    network: Network, path: Path, choices: Sequence[str], pinned: Sequence[str], task: str | None, effort: str | None,
+    probed_samples: int | None,
+) -> mho.LayerDivergences:  # fmt: skip
+    """Return the divergences of all layers without a pin."""
+    kind = None if task is None else mho.Task(task)  # type: ignore[arg-type]  # the task checks it
+    inputs, _ = read_samples(path, network)
+    return mho.measure_divergences(
+        network, inputs, widths=choices, layers=[name for name in network.layer_names if name not in pinned],
+        task=kind, effort=DEFAULT_EFFORT if effort is None else parse_effort(effort),
+        probed_samples=DEFAULT_PROBED if probed_samples is None else probed_samples, on_progress=chip_progress(),
+    )  # fmt: skip
 
 
 def _read_pins(pins: list[str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mho.bit_search.divergences import Probe, answer_of, measure_divergences
+from mho.bit_search.divergences import Probe, answer_of, probe_divergences
 from mho.bit_search.sensitivity_probes import probe_layers
 from mho.data.dataset import Split
 from mho.network.torch_reader import read_torch
@@ -48,7 +48,7 @@ def test_a_divergence_is_that_of_whole_passes(kind, in_float):
     reference = None if in_float else Policy.uniform(names, BitWidths(8, 8))
     probes = [Probe(name, BitWidths(w, a)) for name in names for w, a in ((3, 8), (8, 2), (4, 4))]
     shares = []
-    found = measure_divergences(
+    found = probe_divergences(
         trainable, inputs.split(5), probes, Task(kind), reference=reference, samples=SAMPLES, on_progress=shares.append
     )
     trainable.set_policy(reference)
@@ -82,7 +82,7 @@ def test_the_policy_and_the_mode_come_back():
     trainable.set_policy(policy)
     trainable.train()
     probes = [Probe(name, BitWidths(2, 8)) for name in trainable.mvm_modules]
-    measure_divergences(trainable, [inputs], probes, Task("sequence-labelling"), reference=None, samples=SAMPLES)
+    probe_divergences(trainable, [inputs], probes, Task("sequence-labelling"), reference=None, samples=SAMPLES)
     assert trainable.policy == policy
     assert trainable.training
     assert answer_of(trainable.network) == trainable.network.outputs[0].name

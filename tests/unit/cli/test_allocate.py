@@ -38,26 +38,46 @@ def test_the_policy_that_is_written_keeps_the_budget_and_quantizes(folder, capsy
     assert set(policy.layers.values()) <= {mho.BitWidths(bits, 8) for bits in (4, 6, 8)}
     run(capsys, "quantize", "float.onnx", "--activation-samples", "x.npz", "--policy", "found.json", "-o", "q.onnx")
     samples = np.load("x.npz")["x"]
-    again = mho.allocate(mho.load("float.onnx"), "small.toml", samples, cost_budget=0.7, pins={NAMES[0]: "8/8"})
+    network, pins = mho.load("float.onnx"), {NAMES[0]: "8/8"}
+    measured = mho.measure_divergences(network, samples, layers=NAMES[1:])
+    again = mho.allocate(network, "small.toml", measured, cost_budget=0.7, pins=pins)
     assert again.policy == policy
     assert 0.4 < again.share <= 0.7
 
 
-def test_options_reach_the_allocation(folder, capsys):
+def test_options_reach_the_measurement_and_the_allocation(folder, capsys):
     options = [
         "--cost-budget", "1", "--widths", "3/4,8/8", "--objective", "energy", "--effort", "good",
         "--probed-samples", "5", "--task", "classification",
     ]  # fmt: skip
     found = json.loads(run(capsys, *COMMAND, *options, "--json"))
-    assert (found["samples"], found["unit"], found["objective"]) == (5, "aJ", "energy")
+    assert (found["samples"], found["effort"], found["unit"], found["objective"]) == (5, "good", "aJ", "energy")
     assert set(found["layers"]) == set(found["divergences"]) == set(NAMES)
     assert all(list(own) == ["3/4", "8/8"] for own in found["divergences"].values())
-    samples = np.load("x.npz")["x"]
-    again = mho.allocate(
-        mho.load("float.onnx"), "small.toml", samples, cost_budget=1.0, widths=("3/4", "8/8"), objective="energy",
-        effort="good", probed_samples=5,
-    )  # fmt: skip
-    assert again.to_json() == {key: value for key, value in found.items() if key != "output"}
+    network = mho.load("float.onnx")
+    measured = mho.measure_divergences(
+        network, np.load("x.npz")["x"], widths=("3/4", "8/8"), effort="good", probed_samples=5
+    )
+    again = mho.allocate(network, "small.toml", measured, cost_budget=1.0, objective="energy")
+    printed = {key: value for key, value in found.items() if key != "output"}
+    assert {**again.to_json(), **measured.to_json()} == printed
+
+
+def test_divergences_that_were_written_serve_another_budget(folder, capsys):
+    run(capsys, *COMMAND, "--cost-budget", "0.9", "--write-divergences", "measured.json")
+    wide = mho.Policy.load("found.json")
+    command = [*COMMAND[:4], "--divergences", "measured.json", "-o", "narrow.json"]
+    found = json.loads(run(capsys, *command, "--cost-budget", "0.6", "--json"))
+    narrow = mho.Policy.load("narrow.json")
+    assert narrow != wide
+    measured = mho.LayerDivergences.load("measured.json")
+    assert {key: found[key] for key in measured.to_json()} == measured.to_json()
+    again = mho.allocate(mho.load("float.onnx"), "small.toml", measured, cost_budget=0.6)
+    assert (again.policy, again.cost) == (narrow, found["cost"])
+    assert "--effort: is for measurements" in fails(capsys, *command, "--cost-budget", "0.6", "--effort", "good")
+    assert "one of both" in fails(capsys, *command, "--cost-budget", "0.6", "--activation-samples", "x.npz")
+    assert "one of both" in fails(capsys, *COMMAND[:4], "-o", "narrow.json", "--cost-budget", "0.6")
+    assert "replace a file" in fails(capsys, *command, "--cost-budget", "0.6", "-o", "measured.json")
 
 
 @pytest.mark.parametrize(
