@@ -46,8 +46,9 @@ class DataSpec(FrozenModel):
     `test/`: must be given)."""
     limit: Count | None = None
     """Use at most so many training samples."""
-    augmentation: Literal["none", "flip-crop"] = "none"
-    """What training does to images: nothing, or mirror them and shift them by up to four pixels."""
+    augmentation: Literal["none", "flip-crop", "flip-shift"] = "none"
+    """What training does to images: nothing, or mirror them and shift them: by up to an eighth of their height, black
+    coming in (`flip-crop`), or by up to a sixteenth, the border reflected (`flip-shift`, for short trainings)."""
     mean: tuple[float, ...] | None = None
     """Subtracted from each channel after scaling to 0..1. Left out: the dataset's own; for folders and arrays, measured
     on the training samples."""

@@ -10,7 +10,7 @@ from torch import nn
 
 from mho.errors import ConfigError
 from mho.models.resnet import BottleneckResNet, SmallResNet
-from mho.models.vgg import Vgg9
+from mho.models.vgg import VGG9, VGG11, SmallVgg
 from mho.models.yolo import TinyYoloV3, TinyYoloV4
 
 
@@ -52,7 +52,8 @@ OWN_NETWORKS: Mapping[str, OwnNetwork] = MappingProxyType(
     {
         "resnet8": OwnNetwork(lambda channels, classes: SmallResNet(1, channels, classes)),
         "resnet20": OwnNetwork(lambda channels, classes: SmallResNet(3, channels, classes)),
-        "vgg9": OwnNetwork(Vgg9),
+        "vgg9": OwnNetwork(lambda channels, classes: SmallVgg(VGG9, channels, classes)),
+        "vgg11-small": OwnNetwork(lambda channels, classes: SmallVgg(VGG11, channels, classes), least_size=16),
         "resnet50v1": _image_net((3, 4, 6, 3)),
         "resnet152v1": _image_net((3, 8, 36, 3)),
         "tinyyolov3": OwnNetwork(TinyYoloV3, (3, 416, 416), 80, least_size=32, multiple=32),

@@ -17,8 +17,9 @@ from mho.network.graph import Network
 
 _BYTES_AT_ONCE = 1 << 23
 """Of inputs in float32: 13 photos of 224 x 224."""
-AUGMENTATIONS = ("none", "flip-crop")
-"""`flip-crop`: mirrored left to right half the time, and moved by up to an eighth of the height (black comes in)."""
+AUGMENTATIONS = ("none", "flip-crop", "flip-shift")
+"""Images are mirrored left to right half the time, and moved: by up to an eighth of the height, and black comes in
+(`flip-crop`), or by up to a sixteenth, and the border is reflected (`flip-shift`; Jordan, arXiv 2404.00498)."""
 
 
 def steps_per_epoch(samples: int, batch_size: int) -> int:
@@ -44,7 +45,9 @@ def shuffled_batches(
     for start in range(0, steps_per_epoch(len(split), batch_size) * batch_size, batch_size):
         batch = split.take(order[start : start + batch_size])
         if augmentation == "flip-crop":
-            batch = _flip_and_crop(batch, generator)
+            batch = _flip_and_move(batch, generator, 8, "constant")
+        elif augmentation == "flip-shift":
+            batch = _flip_and_move(batch, generator, 16, "reflect")
         yield torch.from_numpy(batch.inputs(slice(None))), torch.from_numpy(np.array(batch.labels))
 
 
@@ -69,11 +72,12 @@ def ordered_batches(split: Split, batch_size: int) -> Iterator[tuple[Tensor, Ten
         yield torch.from_numpy(split.inputs(part)), torch.from_numpy(np.array(split.labels[part]))
 
 
-def _flip_and_crop(batch: Split, generator: torch.Generator) -> Split:
+def _flip_and_move(batch: Split, generator: torch.Generator, divisor: int, border: str) -> Split:
+    """Mirror half of the images, and move each by up to its height over `divisor`, at least a pixel."""
     images = torch.from_numpy(np.array(batch.images))
     count, channels, height, width = images.shape
-    margin = max(1, height // 8)
-    padded = functional.pad(images, (margin, margin, margin, margin))
+    margin = max(1, height // divisor)
+    padded = functional.pad(images, (margin, margin, margin, margin), mode=border)
     shifts = torch.randint(2 * margin + 1, (2, count, 1), generator=generator)
     flips = torch.rand(count, 1, generator=generator) < 0.5
     columns = torch.arange(width).expand(count, width)

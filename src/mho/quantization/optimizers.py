@@ -28,10 +28,12 @@ class Optimizers:
         groups = [group for group in groups if group["params"]]
         rate = options.learning_rate
         self._all: list[tuple[torch.optim.Optimizer, float]] = []
-        if groups and options.optimizer == "sgd":
-            self._all.append((torch.optim.SGD(groups, lr=rate, momentum=MOMENTUM, foreach=True), rate))
-        elif groups:
+        if groups and options.optimizer == "adamw":
             self._all.append((torch.optim.AdamW(groups, lr=rate, foreach=True), rate))
+        elif groups:
+            nesterov = options.optimizer == "nesterov"
+            sgd = torch.optim.SGD(groups, lr=rate, momentum=MOMENTUM, nesterov=nesterov, foreach=True)
+            self._all.append((sgd, rate))
         if scales:
             rate = options.scale_learning_rate
             self._all.append((torch.optim.Adam(scales, lr=rate, betas=SCALE_BETAS, eps=1e-12, foreach=True), rate))

@@ -9,7 +9,7 @@ from mho.argument_checks import check_fields
 from mho.errors import ConfigError
 from mho.quantization.batches import AUGMENTATIONS, steps_per_epoch
 
-OPTIMIZERS = ("sgd", "adamw")
+OPTIMIZERS = ("sgd", "nesterov", "adamw")
 SCHEDULES = ("cosine", "constant")
 
 
@@ -22,12 +22,13 @@ class TrainingOptions:
         steps: optimizer steps, whatever passes these make.
         batch_size: samples a step; an incomplete last batch of an epoch is left out.
         learning_rate: the highest rate.
-        optimizer: "sgd" (momentum 0.9) or "adamw".
+        optimizer: "sgd" (momentum 0.9), "nesterov" (the same, with the gradient taken where the momentum leads) or
+            "adamw".
         schedule: "cosine" to zero, or "constant".
         warmup_steps: steps in which the rates rise linearly from near zero.
         weight_decay: on weights; never on biases, normalizations and quantization steps.
         label_smoothing: 0..1, share of the target spread over all classes.
-        augmentation: "none" or "flip-crop".
+        augmentation: one of `mho.quantization.batches.AUGMENTATIONS`.
         scale_learning_rate: highest rate of the quantization steps, relative to their size (Adam on their logarithms).
         fixed_norm_share: 0..1, share of the steps, the last ones, in which batch normalizations of a `TrainableNetwork`
             use their running statistics and keep them, as the finished network does. Batch statistics hide what is

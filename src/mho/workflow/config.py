@@ -57,8 +57,8 @@ class NetworkSettings(FrozenModel):
     """Which network."""
 
     name: str = Field(min_length=1)
-    """`resnet8`, `resnet20`, `vgg9`, `torchvision:NAME`, `package.module:function` or `file.py:function` (runs that
-    code), or an ONNX file (`file.onnx`)."""
+    """`resnet8`, `resnet20`, `vgg9`, `vgg11-small`, `torchvision:NAME`, `package.module:function` or
+    `file.py:function` (runs that code), or an ONNX file (`file.onnx`)."""
     weights: Path | None = None
     """A .safetensors file of trained weights (names as in the module's state_dict), instead of float training."""
 

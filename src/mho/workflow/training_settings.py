@@ -22,8 +22,8 @@ class TrainingSettings(FrozenModel):
     """Samples a step."""
     learning_rate: float = Field(gt=0, le=10)
     """Highest learning rate of the schedule."""
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    """`sgd` has momentum 0.9."""
+    optimizer: Literal["sgd", "nesterov", "adamw"] = "sgd"
+    """`sgd` has momentum 0.9, `nesterov` Nesterov's of 0.9."""
     schedule: Literal["cosine", "constant"] = "cosine"
     """How the learning rate falls: along half a cosine to zero, or not."""
     warmup_steps: int = Field(default=0, ge=0, le=MAX_COUNT)

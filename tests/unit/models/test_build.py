@@ -13,7 +13,8 @@ def build(name: str, classes: int = 10, shape: tuple[int, ...] = (3, 32, 32), se
 
 
 @pytest.mark.parametrize(
-    ("name", "layers", "parameters"), [("resnet8", 10, 78_042), ("resnet20", 22, 272_474), ("vgg9", 9, 713_386)]
+    ("name", "layers", "parameters"),
+    [("resnet8", 10, 78_042), ("resnet20", 22, 272_474), ("vgg9", 9, 713_386), ("vgg11-small", 11, 2_494_890)],
 )
 def test_own_networks_have_the_stated_size_and_answer_one_logit_a_class(name, layers, parameters):
     model = build(name).eval()
@@ -96,6 +97,7 @@ def test_weights_depend_on_the_generator_alone():
     ("name", "shape", "message"),
     [
         ("vgg9", (3, 4, 32), r"vgg9: samples of shape \(3, 4, 32\)(.|\n)*\[C, 8\.\., 8\.\.\]"),
+        ("vgg11-small", (3, 8, 8), r"vgg11-small: samples of shape \(3, 8, 8\)(.|\n)*\[C, 16\.\., 16\.\.\]"),
         ("resnet50v1", (3, 28, 28), r"\[C, 32\.\., 32\.\.\]"),
         ("tinyyolov4", (3, 416, 400), r"\[C, a multiple of 32, a multiple of 32\]"),
         ("tinyyolov3", (64,), r"a multiple of 32"),

@@ -39,7 +39,7 @@ def test_training_learns(
     assert result.steps == 100
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adamw"])
 def test_an_interrupted_training_ends_in_the_same_bytes(
     residual: Callable[..., Network], tmp_path: Path, optimizer: str
 ) -> None:
@@ -150,6 +150,19 @@ def test_decay_spares_biases_normalizations_and_steps(residual: Callable[..., Ne
     assert moved == {f"{name}.weight" for name in trainable.mvm_modules}
 
 
+def test_nesterov_steps_along_the_momentum_that_the_gradient_leaves() -> None:
+    """Sutskever et al. 2013, as torch has it: with gradients of 1, steps of 1 + 0.9 and then 1 + 0.9 * 1.9."""
+    weight = nn.Parameter(torch.zeros(2, 2))
+    module = nn.Module()
+    module.weight = weight
+    options = short_training(optimizer="nesterov", learning_rate=1.0, weight_decay=0.0, schedule="constant")
+    optimizers = Optimizers(module, options, 2)
+    for step, expected in enumerate((-1.9, -1.9 - 2.71)):
+        weight.grad = torch.ones(2, 2)
+        optimizers.step(step)
+        assert weight.detach() == pytest.approx(expected)
+
+
 def test_rates_warm_up_and_fall_like_a_cosine() -> None:
     optimizers = Optimizers(nn.Linear(2, 2), short_training(warmup_steps=4), 24)
     shares = [optimizers.rate_share(step) for step in range(24)]
@@ -160,19 +173,22 @@ def test_rates_warm_up_and_fall_like_a_cosine() -> None:
     assert {constant.rate_share(step) for step in range(24)} == {1.0}
 
 
-def test_augmentation_moves_and_mirrors_whole_images() -> None:
-    images = np.arange(1, 1 + 64 * 1 * 8 * 8).reshape(64, 1, 8, 8).astype(np.float32)
+@pytest.mark.parametrize(
+    ("augmentation", "size", "border"), [("flip-crop", 8, "constant"), ("flip-shift", 16, "reflect")]
+)
+def test_augmentation_moves_and_mirrors_whole_images(augmentation: str, size: int, border: str) -> None:
+    images = np.arange(1, 1 + 64 * size * size).reshape(64, 1, size, size).astype(np.float32)
     split = Split(images, np.arange(64), (0.0,), (1.0,))
-    (inputs, labels), *_ = shuffled_batches(split, 64, "flip-crop", seeded())
+    (inputs, labels), *_ = shuffled_batches(split, 64, augmentation, seeded())
     forms = set()
     for image, label in zip(inputs.numpy()[:, 0], labels.tolist(), strict=True):
-        padded = np.pad(images[label, 0], 1)
+        padded = np.pad(images[label, 0], 1, mode=border)  # type: ignore[call-overload]
         found = [
             (dy, dx, flip)
             for dy in range(3)
             for dx in range(3)
             for flip in (1, -1)
-            if np.array_equal(padded[dy : dy + 8, dx : dx + 8][:, ::flip], image)
+            if np.array_equal(padded[dy : dy + size, dx : dx + size][:, ::flip], image)
         ]
         assert len(found) == 1
         forms.add(found[0])

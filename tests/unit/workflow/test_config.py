@@ -132,6 +132,7 @@ def test_there_are_examples():
         "digits.toml",
         "fashion_mnist.toml",
         "cifar10.toml",
+        "cifar10_vgg11.toml",
         "cifar10_resnet20.toml",
         "spoken_digits.toml",
     }
