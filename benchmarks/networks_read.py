@@ -39,6 +39,7 @@ class Outcome:
     layers: int = 0
     difference: float = 0.0
     is_read: bool = False
+    has_equal_integers: bool = False
 
 
 def try_case(case: Case, *, integers: bool) -> Outcome:
@@ -57,11 +58,12 @@ def try_case(case: Case, *, integers: bool) -> Outcome:
             found = run_float(network, samples)
         difference = _compare(found, _expected(model, example, samples, network))
         result = "read" if difference <= _TOLERANCE else "read, other numbers"
+        is_equal = integers and bool(network.mvm_nodes) and _has_equal_integers(network, samples)
         if integers and network.mvm_nodes:
-            result += ", " + _in_integers(network, samples)
+            result += ", 8/8 equal" if is_equal else ", 8/8 DIFFERS"
     except mho.MhoError as error:
         return Outcome(" ".join(str(error).split())[:160], len(network.mvm_nodes))
-    return Outcome(result, len(network.mvm_nodes), difference, difference <= _TOLERANCE)
+    return Outcome(result, len(network.mvm_nodes), difference, difference <= _TOLERANCE, is_equal)
 
 
 def _samples(network: Network, example: Any, case: Case) -> dict[str, np.ndarray]:
@@ -127,12 +129,11 @@ def _compare(found: Mapping[str, np.ndarray], expected: list[np.ndarray]) -> flo
     return largest
 
 
-def _in_integers(network: Network, samples: dict[str, np.ndarray]) -> str:
+def _has_equal_integers(network: Network, samples: dict[str, np.ndarray]) -> bool:
     quantized = network if network.is_quantized else mho.quantize(network, "8/8", samples)
     expected = run_quantized(quantized, samples)
     found = mho.simulate(mho.compile(quantized, "pelke2026-4bit"), samples)
-    equal = all(np.array_equal(found[name], expected[name], equal_nan=True) for name in expected)
-    return "8/8 equal" if equal else "8/8 DIFFERS"
+    return all(np.array_equal(found[name], expected[name], equal_nan=True) for name in expected)
 
 
 def main() -> None:
@@ -146,7 +147,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     totals = []
     for group in arguments.groups:
-        read = count = 0
+        read = equal = count = 0
         for case in GROUPS[group]:
             if not any(word in case.name for word in arguments.only):
                 continue
@@ -158,10 +159,11 @@ def main() -> None:
                 continue
             count += 1
             read += outcome.is_read
+            equal += outcome.has_equal_integers
             seconds = time.perf_counter() - begun
             figures = f"{outcome.layers} layers  {outcome.difference:.1e}  {seconds:.1f} s"
             print(f"{group}  {case.name}  {outcome.result}  {figures}", flush=True)
-        totals.append(f"{group}: {read} of {count}")
+        totals.append(f"{group}: {read} of {count}" + (f", {equal} equal at 8/8" if arguments.integers else ""))
     print(*totals, sep="\n")
 
 
