@@ -26,7 +26,6 @@ from search_problems import DATA, PROBLEMS, SEED, Problem, dataset, train_float
 
 import mho
 from mho.bit_search.constraints import SearchConstraints
-from mho.bit_search.draws import draw_policy
 from mho.bit_search.evaluation import FAILED, OK, EvaluationRecord
 from mho.bit_search.goal import Goal, front_of
 from mho.bit_search.log import EvaluationLog
@@ -34,6 +33,7 @@ from mho.bit_search.method import SearchMethod
 from mho.bit_search.methods import method_factory
 from mho.bit_search.qat_evaluator import QatEvaluator
 from mho.bit_search.space import SearchSpace
+from mho.bit_search.space_policies import draw_policy
 from mho.policy import BitWidths, Policy
 from mho.quantization.allocator import keep_freed_memory
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.bit_search.draws import draw_policy
 from mho.bit_search.space import SearchSpace
+from mho.bit_search.space_policies import draw_policy
 from mho.policy import Policy
 
 FloatArray = NDArray[np.float64]

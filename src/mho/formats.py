@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-PS_PER_MS = 10**9
+PS_PER_US, PS_PER_MS = 10**6, 10**9
 AJ_PER_PJ, AJ_PER_UJ, AJ_PER_MJ = 10**6, 10**12, 10**15
 TIMES = "\u00d7"
 NARROW_SPACE = "\u202f"

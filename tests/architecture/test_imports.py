@@ -74,8 +74,8 @@ CLI_BELOW = {
     "values that are printed": "bit_search.allocation cost_model.area cost_model.document cost_model.energy "
     "cost_model.layer_tables "
     "cost_model.network_map cost_model.time_components program.disassembly program.program "
-    "scheduling.gantt scheduling.schedule simulation.chip_gantt simulation.plan_timing simulation.reloaded_timing "
-    "simulation.timing simulation.zero_slices",
+    "scheduling.gantt scheduling.schedule simulation.chip_gantt simulation.plan_timing "
+    "simulation.reload_program_timing simulation.timing simulation.zero_slices",
     "reads a program that is then passed on": "program.container",
     "samples with labels": "evaluation.samples simulation.samples",
     "how a chip differs from exact integers, which is printed": "evaluation.chip simulation.analog "

@@ -249,7 +249,7 @@ def test_what_a_report_can_do_without_is_left_out_with_its_reason(copied, config
         raise MhoError("too large", where="this part", expected="less")
 
     for name in ("NetworkMap.of", "draw_timeline", "collect_worths", "collect_searches"):
-        monkeypatch.setattr(f"mho.workflow.outcome.{name}", refuse)
+        monkeypatch.setattr(f"mho.workflow.reported_run.{name}", refuse)
     assert main(["run", str(config), "--directory", str(copied)]) == 0
     output, page = capsys.readouterr().out, (copied / "report.html").read_text()
     result = read_result(copied / "result.json")

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from mho.simulation.adc_ranges import AdcRanges
     from mho.simulation.channel_corrections import ChannelCorrections
     from mho.simulation.plan_timing import PlanTiming
-    from mho.simulation.reloaded_timing import ReloadedTiming
+    from mho.simulation.reload_program_timing import ReloadProgramTiming
     from mho.simulation.timing import ProgramTiming
     from mho.simulation.zero_slices import ZeroSlices
 
@@ -144,7 +144,9 @@ def digital_work(program: Program | str | Path) -> DigitalWork:
 
 
 @check_arguments()
-def timing(program: Program | str | Path, *, batch: int | None = None) -> ProgramTiming | PlanTiming | ReloadedTiming:
+def timing(
+    program: Program | str | Path, *, batch: int | None = None
+) -> ProgramTiming | PlanTiming | ReloadProgramTiming:
     """Return how long a program takes, from its own instructions; it is not run.
 
     Args:
@@ -154,7 +156,7 @@ def timing(program: Program | str | Path, *, batch: int | None = None) -> Progra
 
     Returns:
         Where tiles stay and layers overlap, a `mho.simulation.plan_timing.PlanTiming`, simulated with interconnect and
-        buffers; where tiles are reloaded, a `mho.simulation.reloaded_timing.ReloadedTiming`, of a batch; on
+        buffers; where tiles are reloaded, a `mho.simulation.reload_program_timing.ReloadProgramTiming`, of a batch; on
         one crossbar, a `mho.simulation.timing.ProgramTiming`. All have `latency_ps` and `writes`.
 
     Raises:

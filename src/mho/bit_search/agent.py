@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from mho.bit_search.agent_environment import PlanningEnvironment, action_at
 from mho.bit_search.agent_file import SavedAgent
 from mho.bit_search.choice_tables import ChoiceTables, FloatArray, Frontiers, Rows
-from mho.bit_search.draws import draw_new, draw_within
 from mho.bit_search.evaluation import EvaluationRecord
 from mho.bit_search.goal import Goal, excess_losses, increase_unit
 from mho.bit_search.incumbent import neighbours_of_incumbent, promising_costs
@@ -31,6 +30,7 @@ from mho.bit_search.learners import Algorithm, TrainingSamples, make_learner
 from mho.bit_search.local_search import exchange, improve, trade
 from mho.bit_search.sensitivity import SensitivityModel, SensitivityPrior
 from mho.bit_search.space import SearchSpace
+from mho.bit_search.space_policies import draw_new, draw_within
 from mho.bit_search.torch_isolation import isolated
 from mho.errors import ConfigError
 from mho.policy import Policy

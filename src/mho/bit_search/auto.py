@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mho.bit_search.draws import searches_all
 from mho.bit_search.methods import MethodOptions
 from mho.bit_search.objective import Objective
 from mho.bit_search.space import SearchSpace
+from mho.bit_search.space_policies import searches_all
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from collections.abc import Collection
 
 import numpy as np
 
-from mho.bit_search.draws import draw_within
 from mho.bit_search.evaluation import EvaluationRecord
 from mho.bit_search.goal import Goal
 from mho.bit_search.space import SearchSpace
+from mho.bit_search.space_policies import draw_within
 from mho.policy import BitWidths, Policy
 
 

@@ -20,13 +20,13 @@ from optuna.samplers.nsgaii import BaseMutation
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from mho.bit_search.draws import draw_new, is_within
 from mho.bit_search.evaluation import EvaluationRecord
 from mho.bit_search.goal import Goal, increase_unit
 from mho.bit_search.initial_policies import first_policies
 from mho.bit_search.optuna_space import PolicyCodec, quiet
 from mho.bit_search.sensitivity import SensitivityPrior
 from mho.bit_search.space import SearchSpace
+from mho.bit_search.space_policies import draw_new, is_within
 from mho.policy import Policy
 
 POPULATION = 10

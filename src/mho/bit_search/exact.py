@@ -27,7 +27,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.bit_search.choice_tables import ChoiceTables
-from mho.bit_search.draws import draw_new, is_within, searches_all
 from mho.bit_search.evaluation import EvaluationRecord
 from mho.bit_search.goal import Goal, budget_reward, excess_losses
 from mho.bit_search.incumbent import neighbours_of_incumbent, promising_costs
@@ -36,6 +35,7 @@ from mho.bit_search.knapsack import BUDGET_TRIES, add_up, solve_knapsack, solve_
 from mho.bit_search.local_search import neighbours
 from mho.bit_search.sensitivity import SensitivityModel, SensitivityPrior
 from mho.bit_search.space import SearchSpace
+from mho.bit_search.space_policies import draw_new, is_within, searches_all
 from mho.policy import Policy
 
 FloatArray = NDArray[np.float64]

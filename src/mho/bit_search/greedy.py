@@ -12,10 +12,10 @@ from collections.abc import Collection, Iterator
 
 import numpy as np
 
-from mho.bit_search.draws import MAX_DRAWS, draw_new, is_within
 from mho.bit_search.evaluation import EvaluationRecord
 from mho.bit_search.goal import SMALLEST_EXCESS, Goal
 from mho.bit_search.space import LayerChoices, SearchSpace
+from mho.bit_search.space_policies import MAX_DRAWS, draw_new, is_within
 from mho.policy import BitWidths, Policy
 
 _MOST_SCALED = 4.0

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.bit_search.choice_tables import ChoiceTables
-from mho.bit_search.draws import draw_within, is_within
 from mho.bit_search.goal import Goal
 from mho.bit_search.knapsack import solve_knapsack
 from mho.bit_search.sensitivity import SensitivityModel, SensitivityPrior
 from mho.bit_search.space import SearchSpace
+from mho.bit_search.space_policies import draw_within, is_within
 from mho.policy import Policy
 
 FloatArray = NDArray[np.float64]

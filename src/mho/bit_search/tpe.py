@@ -17,13 +17,13 @@ from optuna.samplers import TPESampler
 from optuna.study import StudyDirection
 from optuna.trial import create_trial
 
-from mho.bit_search.draws import draw_new, is_within
 from mho.bit_search.evaluation import EvaluationRecord
 from mho.bit_search.goal import Goal, excess_losses
 from mho.bit_search.initial_policies import first_policies
 from mho.bit_search.optuna_space import PolicyCodec, quiet
 from mho.bit_search.sensitivity import SensitivityPrior
 from mho.bit_search.space import SearchSpace
+from mho.bit_search.space_policies import draw_new, is_within
 from mho.policy import Policy
 
 FIRST = 10

@@ -37,7 +37,7 @@ from mho.policy import Policy
 from mho.program.disassembly import summarize
 from mho.program.program import ABOVE_BOUND, Program
 from mho.scheduling.duplication import Objective
-from mho.simulation.reloaded_timing import ReloadedTiming
+from mho.simulation.reload_program_timing import ReloadProgramTiming
 
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="A quantized model (QDQ or QCDQ).")]
 ProgramOption = Annotated[Path, typer.Option("--output", "-o", metavar="P.mho", help="The program file to write.")]
@@ -159,7 +159,7 @@ def _describe(program: Program) -> dict[str, Any]:
     timing, chip = mho.timing(program), program.accelerator.chip.crossbars
     return {
         "regime": str(program.regime),
-        "batch": timing.batch if isinstance(timing, ReloadedTiming) else 1,
+        "batch": timing.batch if isinstance(timing, ReloadProgramTiming) else 1,
         "latency_ps": timing.latency_ps,
         "crossbars": chip,
         "used_crossbars": 1 if program.schedule is None else program.schedule.used_crossbars,

@@ -40,7 +40,7 @@ from mho.errors import ConfigError
 from mho.formats import format_time, plural
 from mho.program.container import read_program
 from mho.program.program import Program
-from mho.simulation.reloaded_timing import ReloadedTiming
+from mho.simulation.reload_program_timing import ReloadProgramTiming
 from mho.simulation.timing import ProgramTiming, time_program
 from mho.terminal import Console, echo
 
@@ -210,10 +210,10 @@ def _check_chip_options(inputs: Path | None, engine: Engine, seed: int | None) -
 def _print_timing(program: Program, batch: int | None, trace: Path | None) -> dict[str, Any]:
     """Print when layers work, and return figures of it."""
     from mho.report.timing_text import (
-        describe_reloaded_timing,
+        describe_reload_timing,
         print_chip_timing,
         print_crossbar_timing,
-        print_reloaded_timing,
+        print_reload_timing,
     )
     from mho.scheduling.gantt import BARS
     from mho.simulation.chip_gantt import draw_simulation
@@ -228,11 +228,11 @@ def _print_timing(program: Program, batch: int | None, trace: Path | None) -> di
         print_crossbar_timing(console, program, on_crossbar)
         return {"latency_ps": on_crossbar.latency_ps, "layers": [asdict(layer) for layer in on_crossbar.layers]}
     timing = time_on_chip(program, batch=batch, with_spans=trace is not None)
-    if isinstance(timing, ReloadedTiming):
-        print_reloaded_timing(console, program, timing)
+    if isinstance(timing, ReloadProgramTiming):
+        print_reload_timing(console, program, timing)
         if trace is not None:
             _write_trace(program, timing.draw_gantt(), trace)
-        return describe_reloaded_timing(timing)
+        return describe_reload_timing(timing)
     print_chip_timing(console, program, timing)
     if trace is not None:
         _write_trace(program, draw_simulation(timing.graph, timing.plan, timing.batch, BARS), trace)
@@ -362,14 +362,14 @@ def _write(results: Outputs, output: Path | None) -> None:
     echo(f"written to {output}")
 
 
-def _latency(program: Program, timing: ProgramTiming | PlanTiming | ReloadedTiming) -> str:
+def _latency(program: Program, timing: ProgramTiming | PlanTiming | ReloadProgramTiming) -> str:
     per = "a sample"
     if isinstance(timing, ProgramTiming):
         what = f"{plural(timing.writes, 'crossbar write')}, {plural(timing.mvms, 'MVM')}"
     else:
         assert program.schedule is not None, "a program on several crossbars has a schedule"
         what = f"{program.schedule.used_crossbars:,} crossbars"
-    if isinstance(timing, ReloadedTiming):
+    if isinstance(timing, ReloadProgramTiming):
         per = "a sample" if timing.batch == 1 else f"a batch of {timing.batch:,}"
         what += f", {plural(timing.writes, 'write')}"
     return f"latency {format_time(timing.latency_ps / 1e6)} {per} on {program.accelerator.name}: {what}"

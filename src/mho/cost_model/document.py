@@ -10,18 +10,16 @@ from mho.cost_model.bounds import LayerBound, bound_network
 from mho.cost_model.endurance import count_network_lifetime
 from mho.cost_model.energy import Component, EnergyBreakdown, NetworkEnergy
 from mho.cost_model.latency import LayerCost, NetworkCost
-from mho.formats import AJ_PER_PJ
+from mho.formats import AJ_PER_PJ, PS_PER_US
 from mho.frozen_model import FrozenModel
 from mho.hardware.converters import MAX_ADC_BITS
 from mho.hardware.spec import Accelerator, Encoding
 from mho.mapping.layer_mapping import MappingModel, describe_mapping
 
-_PS_PER_US = 1_000_000
-
 
 def to_microseconds(picoseconds: int) -> float:
     """Return the double nearest to `picoseconds`; its shortest text is the exact decimal up to 1000 s."""
-    return picoseconds / _PS_PER_US
+    return picoseconds / PS_PER_US
 
 
 def leave_out_adc_bits(content: dict[str, Any]) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from mho.formats import PS_PER_US
 from mho.hardware.spec import Accelerator
 from mho.mapping.slicing import Count
 
-_PS_PER_US = 1_000_000
 _BITS_PER_BYTE = 8
 
 
@@ -56,4 +56,4 @@ def count_memory_bits(cells: Count, accelerator: Accelerator, *, is_stored_dynam
 
 def _transfer_ps(bits: int, accelerator: Accelerator) -> int:
     speed = accelerator.memory.bytes_per_us
-    return 0 if isinstance(speed, str) else -(-bits * _PS_PER_US // (_BITS_PER_BYTE * speed))
+    return 0 if isinstance(speed, str) else -(-bits * PS_PER_US // (_BITS_PER_BYTE * speed))

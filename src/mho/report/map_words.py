@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mho.formats import plural
+from mho.formats import PS_PER_US, plural
 from mho.hardware.spec import Encoding
 from mho.mapping.cell_contents import Integers, PartContents, TilePlace
 from mho.mapping.encoding import CORRECTION, weight_offset
@@ -159,11 +159,8 @@ def tell_stack(explanation: Explanation, *, batch: int = 1) -> str:
     if not others:
         return ""
     named = others[0] if len(others) == 1 else f"{', '.join(others[:-1])} and {others[-1]}"
-    saved = f"{explanation.saved_ps / batch / _PS_PER_US:,.1f} us"
+    saved = f"{explanation.saved_ps / batch / PS_PER_US:,.1f} us"
     return f"In one crossbar with {named}, written at once, which saves {saved} in all"
-
-
-_PS_PER_US = 1_000_000
 
 
 def _tell_comparison(explanation: Explanation) -> str:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from mho.cost_model.area import AreaComponent, ChipArea, area_chip
 from mho.cost_model.document import EnergyDocument, to_microseconds
+from mho.formats import PS_PER_US
 from mho.frozen_model import FrozenModel
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_mapping import MappingModel
@@ -156,7 +157,7 @@ class Simulated(FrozenModel):
         held = timing.links * timing.total_ps
         return cls(
             latency_us=to_microseconds(schedule.timing.latency_ps),
-            interval_us=steady.interval_ps / 1_000_000,
+            interval_us=steady.interval_ps / PS_PER_US,
             interval_inputs=steady.inputs,
             is_interval_settled=steady.is_settled,
             bottleneck=steady.bottleneck.resource,
@@ -272,7 +273,7 @@ class ScheduleDocument(FrozenModel):
             used_crossbars=schedule.used_crossbars,
             minimal_crossbars=schedule.minimal_crossbars,
             latency_us=latency_us,
-            interval_us=latency_us / schedule.batch if resident is None else schedule.interval_ps / 1_000_000,
+            interval_us=latency_us / schedule.batch if resident is None else schedule.interval_ps / PS_PER_US,
             bound_us=bound_us,
             interval_bound_us=to_microseconds(resident.interval_bound_ps) if resident else bound_us / schedule.batch,
             pipeline=None if resident is None else PipelineFigures.of(resident),

@@ -11,7 +11,7 @@ from mho.report.schedule_text import CAUSE_MEANINGS, format_limit
 from mho.scheduling.reload_use import list_layer_uses
 from mho.simulation.chip_timing import Cause
 from mho.simulation.plan_timing import PlanTiming
-from mho.simulation.reloaded_timing import ReloadedTiming
+from mho.simulation.reload_program_timing import ReloadProgramTiming
 from mho.simulation.timing import ProgramTiming
 from mho.terminal import Console
 
@@ -62,7 +62,7 @@ def print_chip_timing(console: Console, program: Program, timing: PlanTiming) ->
         console.print(f"interconnect: {format_share(share)} of the time of {what}")
 
 
-def print_reloaded_timing(console: Console, program: Program, timing: ReloadedTiming) -> None:
+def print_reload_timing(console: Console, program: Program, timing: ReloadProgramTiming) -> None:
     """Print when the layers of a program whose tiles are rewritten work, and what its crossbars do."""
     layers, count = list_layer_uses(timing), Column.of_counts
     total, batches = timing.timing.period_ps, timing.timing.inputs
@@ -95,7 +95,7 @@ def print_reloaded_timing(console: Console, program: Program, timing: ReloadedTi
     console.print(shares + repeats, soft_wrap=True)
 
 
-def describe_reloaded_timing(timing: ReloadedTiming) -> dict[str, Any]:
+def describe_reload_timing(timing: ReloadProgramTiming) -> dict[str, Any]:
     """Return figures of a program that rewrites tiles."""
     layers = [
         {"name": one.name, "start_ps": one.start_ps, "finish_ps": one.finish_ps, "writes": one.writes}

@@ -13,11 +13,11 @@ from typing import Any
 
 from mho.cache_folder import write_atomically
 from mho.errors import file_errors
+from mho.formats import PS_PER_US
 from mho.scheduling.gantt import GanttChart, Row
 
 _COUNTS = 1_000
 """Points of the counter."""
-_PS_PER_US = 1_000_000
 
 
 def write_trace(network: str, accelerator: str, chart: GanttChart, path: Path) -> None:
@@ -41,7 +41,7 @@ def build_trace(network: str, accelerator: str, chart: GanttChart) -> dict[str, 
             {
                 "name": chart.name_bar(bar), "cat": "writes" if bar.is_write else "reads", "ph": "X",
                 "pid": row.core, "tid": thread,
-                "ts": bar.start_ps / _PS_PER_US, "dur": (bar.finish_ps - bar.start_ps) / _PS_PER_US,
+                "ts": bar.start_ps / PS_PER_US, "dur": (bar.finish_ps - bar.start_ps) / PS_PER_US,
                 "args": {chart.item: bar.item, f"{chart.unit}s": bar.count, "busy": round(bar.busy, 4)},
             }
             for bar in row.bars
@@ -76,6 +76,6 @@ def _count_crossbars(chart: GanttChart, process: int) -> Iterator[dict[str, Any]
     for number, (read, written) in enumerate(zip([*reads, 0.0], [*writes, 0.0], strict=True)):
         yield {
             "name": "crossbars at work", "ph": "C", "pid": process, "tid": 0,
-            "ts": number * chart.total_ps / _COUNTS / _PS_PER_US,
+            "ts": number * chart.total_ps / _COUNTS / PS_PER_US,
             "args": {"read": round(read, 2), "written": round(written, 2)},
         }  # fmt: skip

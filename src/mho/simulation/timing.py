@@ -20,7 +20,7 @@ from mho.program.reloads import ProgramReloads
 from mho.program.window_proof import find_window_sizes
 from mho.scheduling.asap import check_batch
 from mho.simulation.plan_timing import PlanTiming
-from mho.simulation.reloaded_timing import ReloadedTiming, time_reloaded
+from mho.simulation.reload_program_timing import ReloadProgramTiming, time_reload_program
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _time_layer(program: Program, layer: Layer) -> LayerTiming:
 
 def time_on_chip(
     program: Program, *, batch: int | None = None, with_spans: bool = False
-) -> PlanTiming | ReloadedTiming:
+) -> PlanTiming | ReloadProgramTiming:
     """Return the times of the schedule that a program carries.
 
     Times and dependencies are those of the program's own instructions; nothing else of where it came from is known.
@@ -124,7 +124,7 @@ def time_on_chip(
         ScheduleError: a batch below 1, or too large.
     """
     if isinstance(program.schedule, ProgramReloads):
-        return time_reloaded(program, batch=batch)
+        return time_reload_program(program, batch=batch)
     work = derive_chip_work(program, find_window_sizes(program))
     inputs = 1 if batch is None else batch
     check_batch(work.graph, inputs)

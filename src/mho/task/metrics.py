@@ -117,9 +117,16 @@ class SummedMetric(Metric):
     suits: tuple[TaskKind, ...] = ()
 
     def jackknife_error(self, rows: FloatArray) -> float:
-        """Return the standard error of the value of rows [N, numbers], by leaving out each sample once; 0 of one."""
-        without, count = self.finish(rows.sum(axis=0) - rows), len(rows)
-        return float(math.sqrt((count - 1) / count * np.square(without - without.mean()).sum())) if count > 1 else 0.0
+        """Return the standard error of the value of rows [N, numbers], by leaving out each sample once.
+
+        0, which is unknown, of one sample, and where a value is not finite: the signal-to-noise ratio without signal.
+        """
+        count = len(rows)
+        with np.errstate(invalid="ignore"):  # infinite sums
+            without = self.finish(rows.sum(axis=0) - rows)
+        if count < 2 or not np.isfinite(without).all():
+            return 0.0
+        return float(math.sqrt((count - 1) / count * np.square(without - without.mean()).sum()))
 
 
 def log_softmax(scores: NDArray[Any]) -> FloatArray:
@@ -209,7 +216,7 @@ def _f1_of_counts(sums: FloatArray) -> FloatArray:
 def _decibels(sums: FloatArray) -> FloatArray:
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         ratio = 10 * np.log10(sums[..., 0] / sums[..., 1])
-    return np.asarray(np.where(sums[..., 1] > 0, np.minimum(ratio, BEST_SNR_DB), BEST_SNR_DB))
+    return np.asarray(np.where(sums[..., 1] == 0, BEST_SNR_DB, np.minimum(ratio, BEST_SNR_DB)))
 
 
 _PERCENT: Mapping[str, Any] = {"unit": "%", "scale": 100.0, "digits": 2, "worst": 0.0}

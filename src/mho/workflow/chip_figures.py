@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from mho.cost_model.document import to_microseconds
 from mho.evaluation.deployment import ChipDeployment, DeployedLayer, Deployment
-from mho.formats import AJ_PER_PJ
+from mho.formats import AJ_PER_PJ, PS_PER_US
 from mho.hardware.spec import Accelerator
 from mho.mapping.adc_resolution import layer_hardware
 from mho.mapping.layer_mapping import describe_mapping
@@ -41,7 +41,7 @@ def _describe(name: str, label: str, deployment: Deployment, speedup: float) -> 
         used_crossbars=deployment.used_crossbars,
         latency_us=to_microseconds(deployment.latency_ps),
         bound_us=to_microseconds(deployment.bound_ps),
-        interval_us=deployment.interval_ps / 1_000_000,
+        interval_us=deployment.interval_ps / PS_PER_US,
         total_us=to_microseconds(_time_inputs(deployment)),
         energy_pj=energy.total_aj / AJ_PER_PJ if energy.component_aj else None,
         writes=deployment.writes,

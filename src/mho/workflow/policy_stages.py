@@ -27,7 +27,7 @@ from mho.workflow.training_settings import TrainingSettings
 if TYPE_CHECKING:
     from mho.data.dataset import Split
     from mho.quantization.qat import TrainableNetwork
-    from mho.workflow.last_budget import LastBudget
+    from mho.workflow.bit_raises import LastBudget
 
 FAILED = "failed"
 """Figure of a search that an error ended: what it says."""

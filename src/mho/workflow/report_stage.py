@@ -51,10 +51,10 @@ from mho.workflow.chip_figures import describe_deployments, describe_layer
 from mho.workflow.config import RunConfig
 from mho.workflow.material import hash_samples
 from mho.workflow.network_stages import FLOAT_FILE
-from mho.workflow.outcome import LABELS, Extras, Outcome
 from mho.workflow.policy_stages import POLICY_FILE, QUANTIZED_FILE, SEARCH_FILE, misses_target
 from mho.workflow.predictions import PREDICTIONS_FILE
 from mho.workflow.program_stages import PROGRAM_FILE, RANGES_FILE, REFERENCE_PROGRAM_FILE
+from mho.workflow.reported_run import LABELS, Extras, ReportedRun
 from mho.workflow.search_results import collect_search
 from mho.workflow.stage import versions
 
@@ -72,41 +72,41 @@ _FILES = (
 )
 
 
-def collect_result(outcome: Outcome, extras: Extras) -> RunResult:
+def collect_result(reported: ReportedRun, extras: Extras) -> RunResult:
     """Return all figures of a finished run, with what `collect_extras` found beside them."""
-    network, deployed = outcome.stages["network"].figures, outcome.deployments
-    candidates = _candidates(outcome)
+    network, deployed = reported.stages["network"].figures, reported.deployments
+    candidates = _candidates(reported)
     by_name = {candidate.name: candidate for candidate in candidates}
-    search = collect_search(outcome.stages["search"], outcome.stages["found"].figures, outcome.config.search.budget)
-    simulated, hardware = outcome.stages["simulation"].figures, outcome.material.accelerator
-    chip_accuracies, unsampled = _chips(simulated.get("chips", {}), search.task), _unsampled(outcome)
+    search = collect_search(reported.stages["search"], reported.stages["found"].figures, reported.config.search.budget)
+    simulated, hardware = reported.stages["simulation"].figures, reported.material.accelerator
+    chip_accuracies, unsampled = _chips(simulated.get("chips", {}), search.task), _unsampled(reported)
     on_machine = describe_deployments(deployed, LABELS)
     result = RunResult(
-        name=outcome.config.run.name,
+        name=reported.config.run.name,
         sentence="",
-        seed=outcome.config.run.seed,
-        seconds=sum(stage.seconds for stage in outcome.stages.values()),
+        seed=reported.config.run.seed,
+        seconds=sum(stage.seconds for stage in reported.stages.values()),
         network=_network(network),
-        data=_data(outcome),
+        data=_data(reported),
         candidates=candidates,
-        drop=outcome.material.dataset.task.metric.scale * _lost(by_name["reference"], by_name["found"]),
-        layers=_layers(outcome),
+        drop=reported.material.dataset.task.metric.scale * _lost(by_name["reference"], by_name["found"]),
+        layers=_layers(reported),
         map=None if extras.network_map is None else MapDocument.of(network["source"], extras.network_map),
         search=search,
         worths=extras.worths,
         searches=extras.searches,
-        trainings=_trainings(outcome),
-        checks=_checks(outcome),
-        instructions=outcome.stages["program"].figures[PROGRAM_FILE]["instructions"],
-        mapping=outcome.material.mapping,
+        trainings=_trainings(reported),
+        checks=_checks(reported),
+        instructions=reported.stages["program"].figures[PROGRAM_FILE]["instructions"],
+        mapping=reported.material.mapping,
         mappings=extras.mappings,
         zero_slices=tuple(_zero_slices(name, found) for name, found in simulated["zero_slices"].items()),
         tested_on=simulated.get("tested_on", EXACT),
         chip_accuracies=chip_accuracies,
-        target=_target(outcome),
-        error_sources=_read(ErrorSources, outcome, "errors"),
-        mapping_choice=_read(MappingChoice, outcome, "mapping"),
-        agreement=_read(ModelAgreement, outcome, "agreement"),
+        target=_target(reported),
+        error_sources=_read(ErrorSources, reported, "errors"),
+        mapping_choice=_read(MappingChoice, reported, "mapping"),
+        agreement=_read(ModelAgreement, reported, "agreement"),
         unsampled=unsampled,
         errors=extras.errors,
         sensitivities=extras.sensitivities,
@@ -115,14 +115,14 @@ def collect_result(outcome: Outcome, extras: Extras) -> RunResult:
         chip=on_machine,
         area=AreaFigures.of(area_chip(hardware)) if hardware.area.is_specified else None,
         absent=extras.absent,
-        accelerator=outcome.material.accelerator.to_json(),
-        conversion=tell_conversion(outcome.material.accelerator),
-        settings=outcome.config.to_json(),
-        notes=_notes(outcome),
+        accelerator=reported.material.accelerator.to_json(),
+        conversion=tell_conversion(reported.material.accelerator),
+        settings=reported.config.to_json(),
+        notes=_notes(reported),
         versions=versions(),
-        machine=_machine(outcome.config, outcome.material.devices),
-        stages=_stages(outcome),
-        files=_files(outcome),
+        machine=_machine(reported.config, reported.material.devices),
+        stages=_stages(reported),
+        files=_files(reported),
     )
     speed = describe_speed(
         by_name["found"], by_name["reference"], network=network["source"], chip=hardware.name,
@@ -137,23 +137,23 @@ def collect_result(outcome: Outcome, extras: Extras) -> RunResult:
 _Figures = TypeVar("_Figures", bound=FrozenModel)
 
 
-def _read(kind: type[_Figures], outcome: Outcome, stage: str) -> _Figures | None:
+def _read(kind: type[_Figures], reported: ReportedRun, stage: str) -> _Figures | None:
     """Return the figures of a stage, or None where the run has none: those that `kind` knows."""
-    if stage not in outcome.stages:
+    if stage not in reported.stages:
         return None
-    known = outcome.stages[stage].figures
+    known = reported.stages[stage].figures
     return kind.model_validate({name: known[name] for name in kind.model_fields})
 
 
-def _target(outcome: Outcome) -> TargetFigures | None:
+def _target(reported: ReportedRun) -> TargetFigures | None:
     """Return what was wanted of the found policy on validation data, and what it has; None within a cost budget."""
-    found = outcome.stages["found"].figures
+    found = reported.stages["found"].figures
     if (wanted := found.get("target_accuracy")) is None:
         return None
     return TargetFigures(
         accuracy=wanted,
         found=found["validation"]["accuracy"],
-        reference=outcome.stages["reference"].figures["validation"]["accuracy"],
+        reference=reported.stages["reference"].figures["validation"]["accuracy"],
         is_reached=not misses_target(found),
     )
 
@@ -164,35 +164,35 @@ def _lost(reference: Candidate, found: Candidate) -> float:
     return exact.accuracy - found.test.accuracy
 
 
-def _trainings(outcome: Outcome) -> tuple[TrainingFigures, ...]:
+def _trainings(reported: ReportedRun) -> tuple[TrainingFigures, ...]:
     return tuple(
-        TrainingFigures(name=name, label=label, points=outcome.stages[name].figures["points"])
+        TrainingFigures(name=name, label=label, points=reported.stages[name].figures["points"])
         for name, label in LABELS.items()
     )
 
 
-def _stages(outcome: Outcome) -> tuple[StageFigures, ...]:
+def _stages(reported: ReportedRun) -> tuple[StageFigures, ...]:
     return tuple(
-        StageFigures(name=name, title=outcome.titles[name], seconds=stage.seconds, key=stage.key, digest=stage.digest)
-        for name, stage in outcome.stages.items()
+        StageFigures(name=name, title=reported.titles[name], seconds=stage.seconds, key=stage.key, digest=stage.digest)
+        for name, stage in reported.stages.items()
     )
 
 
-def _candidates(outcome: Outcome) -> tuple[Candidate, ...]:
-    simulated, policies, deployed = outcome.stages["simulation"].figures, outcome.policies, outcome.deployments
+def _candidates(reported: ReportedRun) -> tuple[Candidate, ...]:
+    simulated, policies, deployed = reported.stages["simulation"].figures, reported.policies, reported.deployments
     reference_ps = deployed["reference"].latency_ps
     candidates = []
     for name, label in LABELS.items():
         cost = deployed.get(name)
         weight_bits, act_bits = (
-            _mean_bits(outcome.layers, policies[name]) if name in policies else (FLOAT_BITS, FLOAT_BITS)
+            _mean_bits(reported.layers, policies[name]) if name in policies else (FLOAT_BITS, FLOAT_BITS)
         )
         candidates.append(
             Candidate(
                 name=name,
                 label=label,
-                made_by=outcome.stages[name].figures.get("made_by", ""),
-                validation=Score(**outcome.stages[name].figures["validation"]),
+                made_by=reported.stages[name].figures.get("made_by", ""),
+                validation=Score(**reported.stages[name].figures["validation"]),
                 test=Score(**simulated[name]),
                 integer_reference=Score(**simulated["exact"][name]) if name in simulated["exact"] else None,
                 latency_us=None if cost is None else to_microseconds(cost.latency_ps),
@@ -230,17 +230,17 @@ def _chips(found: Mapping[str, Any], task: TaskFigures) -> tuple[ChipAccuracies,
     )
 
 
-def _unsampled(outcome: Outcome) -> str:
+def _unsampled(reported: ReportedRun) -> str:
     """Return why no chips were sampled of hardware that is not exact; empty where they were, or where it is exact."""
-    hardware = outcome.material.accelerator
-    if outcome.config.simulation.chips == 0 and sample_chips(hardware, Conditions(), hardware) is not None:
+    hardware = reported.material.accelerator
+    if reported.config.simulation.chips == 0 and sample_chips(hardware, Conditions(), hardware) is not None:
         return "simulation.chips is 0"
-    return str(outcome.stages["simulation"].figures.get("unsampled", ""))
+    return str(reported.stages["simulation"].figures.get("unsampled", ""))
 
 
-def _notes(outcome: Outcome) -> tuple[str, ...]:
+def _notes(reported: ReportedRun) -> tuple[str, ...]:
     """Return what the stages note, once each."""
-    return tuple(dict.fromkeys(note for stage in outcome.stages.values() for note in stage.figures.get("notes", ())))
+    return tuple(dict.fromkeys(note for stage in reported.stages.values() for note in stage.figures.get("notes", ())))
 
 
 def _mean_bits(layers: tuple[MvmLayer, ...], policy: Policy) -> tuple[float, float]:
@@ -252,12 +252,12 @@ def _mean_bits(layers: tuple[MvmLayer, ...], policy: Policy) -> tuple[float, flo
     )
 
 
-def _layers(outcome: Outcome) -> tuple[LayerFigures, ...]:
-    hardware, deployed = outcome.material.accelerator, outcome.deployments
+def _layers(reported: ReportedRun) -> tuple[LayerFigures, ...]:
+    hardware, deployed = reported.material.accelerator, reported.deployments
     reference, found = deployed["reference"].layers, deployed["found"].layers
     return tuple(
         _layer(layer, before, after, hardware)
-        for layer, before, after in zip(outcome.layers, reference, found, strict=True)
+        for layer, before, after in zip(reported.layers, reference, found, strict=True)
     )
 
 
@@ -274,8 +274,8 @@ def _network(figures: Mapping[str, Any]) -> NetworkFigures:
     return NetworkFigures(**kept, mvm_layers=len(figures["layers"]))
 
 
-def _data(outcome: Outcome) -> DataFigures:
-    dataset = outcome.material.dataset
+def _data(reported: ReportedRun) -> DataFigures:
+    dataset = reported.material.dataset
     return DataFigures(
         name=dataset.name,
         classes=dataset.class_names or tuple(str(number) for number in range(dataset.classes)),
@@ -283,25 +283,25 @@ def _data(outcome: Outcome) -> DataFigures:
         calibration=len(dataset.calibration),
         validation=len(dataset.validation),
         test=len(dataset.test),
-        **_inputs(outcome),
-        sha256=outcome.material.data_hash,
-        test_sha256=hash_samples(dataset.test.spread(outcome.stages["simulation"].figures["float"]["count"])),
+        **_inputs(reported),
+        sha256=reported.material.data_hash,
+        test_sha256=hash_samples(dataset.test.spread(reported.stages["simulation"].figures["float"]["count"])),
     )
 
 
-def _inputs(outcome: Outcome) -> dict[str, Any]:
+def _inputs(reported: ReportedRun) -> dict[str, Any]:
     """Return what networks take and what they do to it first, by names in `DataFigures`."""
-    steps = find_normalization(outcome.network)
+    steps = find_normalization(reported.network)
     return {
-        "samples": outcome.material.dataset.test.images.dtype.name,
+        "samples": reported.material.dataset.test.images.dtype.name,
         "normalization": [{"operation": step, "numbers": numbers.reshape(-1).tolist()} for step, numbers in steps],
     }
 
 
-def _checks(outcome: Outcome) -> tuple[Check, ...]:
-    checks = [Check(**check) for check in outcome.stages["simulation"].figures["checks"]]
+def _checks(reported: ReportedRun) -> tuple[Check, ...]:
+    checks = [Check(**check) for check in reported.stages["simulation"].figures["checks"]]
     for name, file in (("found", PROGRAM_FILE), ("reference", REFERENCE_PROGRAM_FILE)):
-        program, deployment = outcome.stages["program"].figures[file], outcome.deployments[name]
+        program, deployment = reported.stages["program"].figures[file], reported.deployments[name]
         times = program["latency_ps"], program["planned_ps"], deployment.latency_ps
         checks.append(
             Check(
@@ -317,16 +317,16 @@ def _checks(outcome: Outcome) -> tuple[Check, ...]:
     return tuple(checks)
 
 
-def _files(outcome: Outcome) -> tuple[FileFigures, ...]:
+def _files(reported: ReportedRun) -> tuple[FileFigures, ...]:
     files = []
     for name, file, what in _FILES:
-        stage = outcome.stages[name]
+        stage = reported.stages[name]
         if file not in stage.files:
             continue
         path = stage.folder / file
         files.append(
             FileFigures(
-                path=path.relative_to(outcome.path).as_posix(),
+                path=path.relative_to(reported.path).as_posix(),
                 what=what,
                 bytes=path.stat().st_size,
                 sha256=stage.files[file],

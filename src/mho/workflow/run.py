@@ -17,20 +17,20 @@ from mho.report.page import render_page
 from mho.report.result import RunResult
 from mho.scheduling.duplication import Objective
 from mho.workflow.agreement_stage import CompareEvaluators
+from mho.workflow.bit_raises import LastBudget
 from mho.workflow.config import RunConfig
 from mho.workflow.deployments import Deployments
 from mho.workflow.error_sources import FindErrorSources
-from mho.workflow.last_budget import LastBudget
 from mho.workflow.mapping_stage import ChooseMapping, is_bound_open
 from mho.workflow.material import Material, hash_dataset, load_for_run, training_work
 from mho.workflow.network_stages import FLOAT_FILE, NETWORK_FILE, BuildNetwork, Calibrate, TrainFloat
 from mho.workflow.noise import check_noise
-from mho.workflow.outcome import Outcome, collect_extras
 from mho.workflow.policy_stages import TrainFinalists, TrainReference, misses_target
 from mho.workflow.prepared import Prepared
 from mho.workflow.program_stages import Compile, Simulate
 from mho.workflow.progress import ProgressFactory, RunProgress
 from mho.workflow.report_stage import collect_result
+from mho.workflow.reported_run import ReportedRun, collect_extras
 from mho.workflow.run_directory import RunDirectory, StageResult, open_run_directory
 from mho.workflow.sampled_chips import count_samples, read_chips
 from mho.workflow.search_execution import SearchExecution
@@ -125,9 +125,9 @@ def run(
         progress = make_progress(work) if make_progress else RunProgress()
         chain = Chain(StageRunner(opened, progress, material.computing))
         machine = run_stages(config, material, opened, chain, execution)
-        outcome = Outcome(config, machine.material, chain.results, chain.titles, path, machine)
-        extras = collect_extras(outcome)
-        result = collect_result(outcome, extras)
+        reported = ReportedRun(config, machine.material, chain.results, chain.titles, path, machine)
+        extras = collect_extras(reported)
+        result = collect_result(reported, extras)
         content = json.dumps(result.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
         write_atomically(path / RESULT_FILE, (content + "\n").encode())
         page = render_page(result, extras.pictures, extras.timeline)

@@ -3,10 +3,10 @@ import pytest
 import torch
 from search_problem import resnet18_space, search
 
-from mho.bit_search.draws import draw_policy
 from mho.bit_search.evaluation import OK, EvaluationRecord
 from mho.bit_search.goal import Goal
 from mho.bit_search.paper_agent import PaperAgent, draw_truncated_normal
+from mho.bit_search.space_policies import draw_policy
 from mho.errors import ConfigError
 from mho.policy import BitWidths
 

@@ -8,9 +8,9 @@ from search_problem import resnet18_space
 
 from mho.bit_search.choice_tables import ChoiceTables, Frontiers
 from mho.bit_search.constraints import SearchConstraints
-from mho.bit_search.draws import draw_policy
 from mho.bit_search.local_search import exchange, improve, trade
 from mho.bit_search.space import SearchSpace
+from mho.bit_search.space_policies import draw_policy
 
 
 def small_space(layers=4):

@@ -10,7 +10,6 @@ from search_problem import SmoothEvaluator, resnet18_space
 
 from mho.bit_search.api import make_space
 from mho.bit_search.constraints import SearchConstraints
-from mho.bit_search.draws import draw_policy
 from mho.bit_search.evaluation import FULL, Measurement, Variant
 from mho.bit_search.log import EvaluationLog
 from mho.bit_search.measurers import LocalMeasurer, Timed
@@ -19,6 +18,7 @@ from mho.bit_search.mix import MixedEvaluator, MixedMeasurer, MixedNetwork, join
 from mho.bit_search.objective import Objective
 from mho.bit_search.runner import SearchLimits, run_search
 from mho.bit_search.sensitivity import SensitivityPrior
+from mho.bit_search.space_policies import draw_policy
 from mho.errors import ConfigError
 from mho.hardware.loading import load_accelerator
 from mho.mapping.layer_mapping import MappingModel

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from search_problem import SmoothEvaluator, resnet18_space, search
 
-from mho.bit_search.draws import draw_policy
 from mho.bit_search.evaluation import FAILED, OK, EvaluationRecord
 from mho.bit_search.evolution import POPULATION, EvolutionSearch
 from mho.bit_search.goal import Goal
 from mho.bit_search.optuna_space import PolicyCodec
 from mho.bit_search.space import LayerChoices, SearchSpace
+from mho.bit_search.space_policies import draw_policy
 from mho.bit_search.tpe import TpeSearch
 from mho.policy import BitWidths, Policy
 

@@ -8,12 +8,12 @@ import pytest
 from search_problem import SmoothEvaluator, resnet18_space
 
 from mho.bit_search.budget import CostBudget
-from mho.bit_search.draws import list_policies
 from mho.bit_search.evaluation import FAILED, FULL, OK, EvaluationRecord, Measurement, pool
 from mho.bit_search.goal import Goal, allowed_excess, estimate_accuracies, select_best
 from mho.bit_search.log import EvaluationLog
 from mho.bit_search.measurers import LocalMeasurer
 from mho.bit_search.runner import SearchLimits, run_search
+from mho.bit_search.space_policies import list_policies
 from mho.errors import ConfigError, MhoError
 from mho.policy import BitWidths, Policy
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from search_problem import SmoothEvaluator, resnet18_layers, resnet18_space
 
-from mho.bit_search.draws import draw_policy
 from mho.bit_search.sensitivity import OPERANDS, SensitivityModel, SensitivityPrior
+from mho.bit_search.space_policies import draw_policy
 from mho.errors import ConfigError
 
 NAMES = [layer.name for layer in resnet18_layers()]

@@ -6,9 +6,9 @@ from accelerators import make_accelerator
 
 from mho.bit_search.choice_tables import ChoiceTables
 from mho.bit_search.constraints import SearchConstraints
-from mho.bit_search.draws import draw_policy
 from mho.bit_search.local_search import improve
 from mho.bit_search.space import SearchSpace
+from mho.bit_search.space_policies import draw_policy
 from mho.cost_model.latency import cost_network
 from mho.cost_model.latency_table import LatencyTable
 from mho.network.layers import MvmLayer

@@ -70,6 +70,18 @@ def test_the_jackknife_gives_the_standard_error_of_a_mean():
     assert task.measure(outputs, targets).standard_error == pytest.approx(errors.std(ddof=1) / 3)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("output", "target", "quality"),
+    [(1.0, 0.0, -np.inf), (np.inf, 1.0, -np.inf), (np.nan, 1.0, np.nan)],
+    ids=["no signal", "infinite noise", "no numbers"],
+)
+def test_the_error_of_a_ratio_that_is_not_finite_is_unknown(output, target, quality):
+    samples = (np.full((3, 2), value, dtype=np.float32) for value in (output, target))
+    measured = TASKS["snr"][0].measure(*samples)
+    assert (measured.quality, measured.standard_error) == (pytest.approx(quality, nan_ok=True), 0.0)
+
+
 def test_less_is_better_of_errors():
     metric = Task("regression").metric
     assert metric.shown(-0.25) == 0.25

@@ -47,7 +47,7 @@ Part = TypeVar("Part")
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class ReportedRun:
     """Everything that a finished run can tell.
 
     Attributes:
@@ -123,10 +123,10 @@ class Extras:
     absent: tuple[AbsentPart, ...]
 
 
-def collect_extras(outcome: Outcome) -> Extras:
+def collect_extras(reported: ReportedRun) -> Extras:
     """Return what can be had beside the run's own figures; what cannot ends no run."""
-    material, search = outcome.material, outcome.stages["search"]
-    absent = [AbsentPart(**part) for stage in outcome.stages.values() for part in stage.figures.get("absent", ())]
+    material, search = reported.material, reported.stages["search"]
+    absent = [AbsentPart(**part) for stage in reported.stages.values() for part in stage.figures.get("absent", ())]
 
     def get(name: str, make: Callable[[], Part], otherwise: Part) -> Part:
         try:
@@ -136,25 +136,25 @@ def collect_extras(outcome: Outcome) -> Extras:
             return otherwise
 
     def map_found() -> NetworkMap | None:
-        deployed = outcome.deployments["found"]
+        deployed = reported.deployments["found"]
         if deployed.regime is Regime.ONE_CROSSBAR:
             return NetworkMap.of(
-                outcome.layers, outcome.policies["found"], material.accelerator, model=material.mapping
+                reported.layers, reported.policies["found"], material.accelerator, model=material.mapping
             )
         roles = {one.mapping.layer.name: _tell_role(one) for one in deployed.layers}
         return NetworkMap.of_schedule(deployed.network_mapping, material.accelerator, roles, model=material.mapping)
 
-    found = outcome.stages["found"].figures
+    found = reported.stages["found"].figures
     measured = None if (raw := found.get("sensitivities")) is None else Sensitivities.model_validate(raw)
 
     def space() -> SearchSpace:
-        return make_space(outcome.stages["float"].folder / FLOAT_FILE, outcome.config.search, material)
+        return make_space(reported.stages["float"].folder / FLOAT_FILE, reported.config.search, material)
 
     def explain() -> tuple[OperandWorth, ...]:
-        return collect_worths(search, space(), found["index"], outcome.config.run.seed)
+        return collect_worths(search, space(), found["index"], reported.config.run.seed)
 
     def price() -> Sensitivities | None:
-        return None if measured is None else price_sensitivities(measured, outcome.policies["found"], space())
+        return None if measured is None else price_sensitivities(measured, reported.policies["found"], space())
 
     network_map = get("the map of the network", map_found, None)
     return Extras(
@@ -162,13 +162,13 @@ def collect_extras(outcome: Outcome) -> Extras:
         pictures=() if network_map is None else get(
             "drawings of the slowest layers", lambda: draw_slowest(network_map, DRAWN_LAYERS), ()
         ),
-        timeline=get("the timeline of the crossbars", lambda: draw_timeline(outcome.deployments["found"]), None),
-        mappings=tuple(_under_mapping(outcome, model) for model in MappingModel),
+        timeline=get("the timeline of the crossbars", lambda: draw_timeline(reported.deployments["found"]), None),
+        mappings=tuple(_under_mapping(reported, model) for model in MappingModel),
         worths=get("how sensitive layers are", explain, ()),
         sensitivities=get("what bits cost", price, measured),
-        searches=get("other searches", lambda: collect_searches(search, outcome.path), ()),
-        errors=get("errors by class", lambda: _collect_errors(outcome), ()),
-        sizes=get("deployed size", lambda: _collect_sizes(outcome), ()),
+        searches=get("other searches", lambda: collect_searches(search, reported.path), ()),
+        errors=get("errors by class", lambda: _collect_errors(reported), ()),
+        sizes=get("deployed size", lambda: _collect_sizes(reported), ()),
         absent=tuple(absent),
     )  # fmt: skip
 
@@ -181,10 +181,10 @@ def _tell_role(layer: DeployedLayer) -> str:
     return f"{copies} in {crossbars}." + (f" {plural(layer.writes, 'write')} an input." if layer.writes else "")
 
 
-def _under_mapping(outcome: Outcome, model: MappingModel) -> MappingFigures:
+def _under_mapping(reported: ReportedRun, model: MappingModel) -> MappingFigures:
     """Return times of both policies on the machine under a mapping, or why there are none."""
     try:
-        deployed = outcome.deploy(model)
+        deployed = reported.deploy(model)
     except MhoError as error:
         return MappingFigures(mapping=model, reason=error.line)
     reference, found = deployed["reference"].latency_ps, deployed["found"].latency_ps
@@ -196,12 +196,12 @@ def _under_mapping(outcome: Outcome, model: MappingModel) -> MappingFigures:
     )
 
 
-def _collect_errors(outcome: Outcome) -> tuple[ClassErrors, ...]:
-    stage = outcome.stages["simulation"]
+def _collect_errors(reported: ReportedRun) -> tuple[ClassErrors, ...]:
+    stage = reported.stages["simulation"]
     if PREDICTIONS_FILE not in stage.files:  # such as where the task has no classes
         return ()
     labels, predictions = read_predictions(stage.folder / PREDICTIONS_FILE)
-    classes = outcome.material.dataset.classes
+    classes = reported.material.dataset.classes
     return tuple(
         describe_errors(name, label, labels, predictions[name], classes)
         for name, label in LABELS.items()
@@ -209,23 +209,23 @@ def _collect_errors(outcome: Outcome) -> tuple[ClassErrors, ...]:
     )
 
 
-def _collect_sizes(outcome: Outcome) -> tuple[DeployedSize, ...]:
+def _collect_sizes(reported: ReportedRun) -> tuple[DeployedSize, ...]:
     def network_bytes(name: str, file: str) -> int:
-        return (outcome.stages[name].folder / file).stat().st_size
+        return (reported.stages[name].folder / file).stat().st_size
 
     def measure_program(name: str) -> dict[str, Any]:
-        figures = outcome.stages["program"].figures[PROGRAMS[name]]
+        figures = reported.stages["program"].figures[PROGRAMS[name]]
         return {
             "program_bytes": figures["bytes"],
             "device_bytes": (figures.get("flash_bytes"), figures.get("ram_bytes")),
         }
 
-    in_float = measure_size("float", LABELS["float"], outcome.layers, network_bytes=network_bytes("float", FLOAT_FILE))
+    in_float = measure_size("float", LABELS["float"], reported.layers, network_bytes=network_bytes("float", FLOAT_FILE))
     return (in_float, *(
         measure_size(
-            name, LABELS[name], outcome.layers, network_bytes=network_bytes(name, QUANTIZED_FILE), policy=policy,
-            deployment=outcome.deployments[name],
+            name, LABELS[name], reported.layers, network_bytes=network_bytes(name, QUANTIZED_FILE), policy=policy,
+            deployment=reported.deployments[name],
             **measure_program(name),
         )
-        for name, policy in outcome.policies.items()
+        for name, policy in reported.policies.items()
     ))  # fmt: skip

@@ -7,8 +7,8 @@ from mho.bit_search.layer_features import LAYER_FEATURES
 from mho.bit_search.space import SearchSpace
 from mho.errors import ConfigError
 from mho.policy import BitWidths, Policy
+from mho.workflow.bit_raises import LastBudget
 from mho.workflow.config import load_config
-from mho.workflow.last_budget import LastBudget
 
 NAMES = ("first", "a", "b", "last")
 

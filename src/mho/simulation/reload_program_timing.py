@@ -15,7 +15,7 @@ from mho.scheduling.reload_timing import ReloadPlan, ReloadTiming
 
 
 @dataclass(frozen=True, eq=False)
-class ReloadedTiming(ReloadCycle):
+class ReloadProgramTiming(ReloadCycle):
     """A period of batches of a program; see `ReloadCycle`. Its times are those of the schedule that it was made of.
 
     Attributes:
@@ -31,7 +31,7 @@ class ReloadedTiming(ReloadCycle):
     timing: ReloadTiming
 
 
-def time_reloaded(program: Program, *, batch: int | None = None) -> ReloadedTiming:
+def time_reload_program(program: Program, *, batch: int | None = None) -> ReloadProgramTiming:
     """Return the times of a verified program whose tiles are reloaded.
 
     Args:
@@ -49,4 +49,4 @@ def time_reloaded(program: Program, *, batch: int | None = None) -> ReloadedTimi
             hint="compile it with another batch: inputs of one share the writes of weights",
         )  # fmt: skip
     timing = time_reloads(work.tiles, work.plan, work.reloads)
-    return ReloadedTiming(program.accelerator, work.tiles, work.plan, timing)
+    return ReloadProgramTiming(program.accelerator, work.tiles, work.plan, timing)
