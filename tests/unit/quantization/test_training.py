@@ -108,6 +108,9 @@ def test_samples_and_labels_that_do_not_fit_are_refused(residual: Callable[..., 
     features = Split(np.zeros((8, 4), np.float32), np.zeros(8, np.int64), (0.0,), (1.0,))
     with pytest.raises(DataError, match="cannot be augmented"):
         train(nn.Linear(4, 2), features, short_training(augmentation="flip-crop"), seeded())
+    narrow = Split(np.zeros((8, 1, 64, 4), np.float32), np.zeros(8, np.int64), (0.0,), (1.0,))
+    with pytest.raises(DataError, match="too small to be augmented by flip-shift"):
+        train(nn.Flatten(), narrow, short_training(augmentation="flip-shift"), seeded())
 
 
 @pytest.mark.parametrize(
