@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 from mho.argument_checks import check_arguments
 from mho.bit_search.budget import CostBudget
 from mho.bit_search.knapsack import BUDGET_TRIES, FloatArray, add_up, solve_within_cost
-from mho.bit_search.layer_divergences import LayerDivergences
+from mho.bit_search.layer_divergences import LayerDivergences, check_widths
 from mho.bit_search.objective import Objective, ObjectiveName, parse_objective
 from mho.bit_search.policy_costs import PolicyCosts, make_costs
-from mho.errors import ConfigError, PolicyError
+from mho.errors import ConfigError
 from mho.hardware.loading import as_accelerator
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_mapping import DEFAULT_MODEL
 from mho.network.graph import Network
-from mho.policy import MAX_BITS, UNIFORM_REFERENCE, BitWidths, Policy, Widths, as_widths
+from mho.policy import UNIFORM_REFERENCE, BitWidths, Policy, Widths, as_widths
 
 
 @dataclass(frozen=True)
@@ -113,10 +113,7 @@ def _list_choices(
     held = {name: as_widths(one, where=f"pins: {name}") for name, one in pins.items()}
     Policy.uniform(names, UNIFORM_REFERENCE).replace(held)  # names of layers alone
     for name, one in held.items():
-        if max(one.weight_bits, one.act_bits) > MAX_BITS or one.adc_bits is not None:
-            raise PolicyError(
-                f"widths {one}", where=f"pins: {name}", expected=f"weights and activations, 1..{MAX_BITS}"
-            )
+        check_widths(one, where=f"pins: {name}")
     if unknown := [name for name in divergences.layers if name not in names]:
         raise ConfigError(
             f"divergences are of a layer {unknown[0]!r:.80}, which the network lacks", where="mho.allocate",

@@ -96,5 +96,10 @@ def check_choices(widths: Sequence[BitWidths], *, where: str) -> None:
     for one in widths:
         if not isinstance(one, BitWidths):
             raise ConfigError(f"{one!r:.80} are no bit widths", where=where, expected="mho.BitWidths")
-        if max(one.weight_bits, one.act_bits) > MAX_BITS or one.adc_bits is not None:
-            raise PolicyError(f"widths {one}", where=where, expected=f"weights and activations, 1..{MAX_BITS}")
+        check_widths(one, where=where)
+
+
+def check_widths(widths: BitWidths, *, where: str) -> None:
+    """Refuse widths that no layer is allocated. Raises `PolicyError`."""
+    if max(widths.weight_bits, widths.act_bits) > MAX_BITS or widths.adc_bits is not None:
+        raise PolicyError(f"widths {widths}", where=where, expected=f"weights and activations, 1..{MAX_BITS}")
