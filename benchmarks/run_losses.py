@@ -22,6 +22,7 @@ from search_winners import paired_loss
 
 import mho
 from mho.data.dataset import Split
+from mho.errors import ConfigError
 from mho.models.runtime import use_threads
 from mho.policy import UNIFORM_REFERENCE, Policy
 from mho.quantization.qat import TrainableNetwork
@@ -58,6 +59,8 @@ def main() -> None:
 
 def run(config: RunConfig, policy: Path | None, seeds: list[int]) -> None:
     """Print accuracies, losses and times of uniform 8/8 and of a policy; None: that which the run found."""
+    if config.task.kind != "classification":
+        raise ConfigError(f"the task is {config.task.kind}", where="task.kind", expected="classification")
     material = load_material(config)
     test = material.dataset.test
     with open_run_directory(config.directory, fresh=False) as opened:
@@ -72,7 +75,7 @@ def run(config: RunConfig, policy: Path | None, seeds: list[int]) -> None:
         right = {"float": judge(folder / FLOAT_FILE, test)[None]}
         print(f"float: {100 * right['float'].mean():.2f} % of {len(test):,} test images", flush=True)
         for name, one in policies.items():
-            tell_times(name, network, one, config)
+            tell_times(name, network, one, material.accelerator)
             right[name] = np.stack([make(prepared, one, config, seed, test) for seed in seeds])
             tell_losses(name, right)
 
@@ -92,9 +95,8 @@ def judge(file: Path, test: Split) -> NDArray[np.bool_]:
     return np.concatenate(right)
 
 
-def tell_times(name: str, network: mho.Network, policy: Policy, config: RunConfig) -> None:
+def tell_times(name: str, network: mho.Network, policy: Policy, accelerator: mho.Accelerator) -> None:
     slow = Policy.uniform(network.layer_names, UNIFORM_REFERENCE)
-    accelerator = config.accelerator.name
     ms = mho.cost(network, accelerator, policy).latency_ps / 1e9
     paper, best = (
         mho.cost(network, accelerator, slow, mapping=mapping).latency_ps / 1e9 / ms for mapping in ("paper", "best")

@@ -11,12 +11,15 @@ sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
 
 import run_losses
 
+import mho
 from mho.workflow.config import load_config
 from mho.workflow.run import run
 
 
 def test_with_its_own_seed_a_run_has_its_own_accuracies_and_another_seed_has_others(tmp_path, capsys):
-    config = load_config(write_tiny_run(tmp_path), directory=tmp_path / "out")
+    file = write_tiny_run(tmp_path)
+    file.write_text(file.read_text().replace('name = "pelke2026-4bit"', 'name = "pelke2026-4bit"\ncell_bits = 2'))
+    config = load_config(file, directory=tmp_path / "out")
     result = run(config).result
     capsys.readouterr()
     run_losses.run(config, None, [config.run.seed, config.run.seed + 1])
@@ -37,3 +40,7 @@ def test_with_its_own_seed_a_run_has_its_own_accuracies_and_another_seed_has_oth
     assert low <= lost <= high
     best = next(one.speedup for one in result.candidates if one.name == "found")
     assert f"{best:.2f}x over 8/8 in the best mapping" in said
+    hardware = mho.accelerator("pelke2026-4bit", cell_bits=2)
+    network = mho.load(next(config.directory.rglob("float.onnx")))
+    ms = mho.cost(network, hardware, "8/8").latency_ps / 1e9
+    assert f"8/8: {ms:.2f} ms, " in said
