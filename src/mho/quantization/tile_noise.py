@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -93,10 +93,12 @@ class _Kept:
     Attributes:
         encoded: what cells should hold, of each part.
         written: by sample, number of the tile, and whether there are wires.
+        ideal: products of weights that ranges were found with, by number of the read, and their hardware.
     """
 
-    encoded: list[NDArray[np.uint8]]
-    written: dict[tuple[int, int, bool], WrittenCells]
+    encoded: list[NDArray[np.uint8]] = field(default_factory=list)
+    written: dict[tuple[int, int, bool], WrittenCells] = field(default_factory=dict)
+    ideal: dict[tuple[int, Accelerator], ArrayProduct] = field(default_factory=dict)
 
 
 class TileNoise(LayerNoise):
@@ -123,7 +125,7 @@ class TileNoise(LayerNoise):
             self._ranges = TileRanges(hardware, RangeRenewal() if renewal is None else renewal)
             self._ideal = without_conversion(hardware)
         self._passed: Tensor | None = None
-        self._keeps_cells, self._kept = False, _Kept([], {})
+        self._keeps_cells, self._kept = False, _Kept()
         self._hardware, self._arrays, self._conditions = hardware, arrays, conditions
         self._one_crossbar = one_crossbar
         self._chip, self._reads = 0, 0
@@ -139,7 +141,7 @@ class TileNoise(LayerNoise):
         try:
             yield
         finally:
-            self._keeps_cells, self._kept = False, _Kept([], {})
+            self._keeps_cells, self._kept = False, _Kept()
 
     def on(self, hardware: Accelerator) -> TileNoise:
         """Return the same tiles, of the same chip, on hardware whose cells are the same and whose ADCs are ideal."""
@@ -220,7 +222,7 @@ class TileNoise(LayerNoise):
 
     def _list_reads(self, whole: NDArray[np.int64], samples: int | None = None) -> Iterator[_Read]:
         """Write matrices [samples, groups, outputs, inputs], of the first `samples` or all, and yield their reads."""
-        kept = self._kept if self._keeps_cells else _Kept([], {})
+        kept = self._kept if self._keeps_cells else _Kept()
         if not kept.encoded:
             kept.encoded.extend(part.encode(whole) for part in self._arrays.parts)
         for sample in range(len(whole) if samples is None else samples):
@@ -243,7 +245,9 @@ class TileNoise(LayerNoise):
         """Add what a read gives in all windows to `sums`."""
         tile, ranges = read.placed.tile, self._ranges
         found = None if ranges is None else ranges.of_read(read.number)
-        product = read.product(self._hardware, ranges=found, is_observed=within is not None)
+        product = self._kept.ideal.get((read.number, self._hardware))
+        if product is None:
+            product = read.product(self._hardware, ranges=found, is_observed=within is not None)
         self._reads += 1
         stream = CrossbarSeed(self._chip, read.placed.number).stream(Purpose.READS, self._reads)
         for some, driven in _gather(tile, read.rows, codes):
@@ -258,6 +262,8 @@ class TileNoise(LayerNoise):
         """Let all tiles of the chip run with ideal ADCs, and find ranges for what occurs."""
         first = [(read, read.product(self._ideal, is_observed=True)) for read in self._list_reads(whole, samples=1)]
         bitlines = [read.written.bitlines[product.conversions.plus] for read, product in first]
+        if self._keeps_cells and not self._arrays.is_stored:
+            self._kept.ideal.update({(read.number, self._ideal): product for read, product in first})
 
         def list_products() -> Iterable[tuple[_Read, ArrayProduct]]:
             if not self._arrays.is_stored:

@@ -17,6 +17,8 @@ from quantized_layers import classified_squares, inputs_for, noise_for, only_lay
 
 from mho.array.calibration import RangeMethod, RangeRule
 from mho.array.cell_statistics import cell_statistics
+from mho.array.product import ArrayProduct
+from mho.hardware.spec import Accelerator
 from mho.mapping.layer_arrays import arrays_of_network
 from mho.mapping.layer_mapping import MappingModel
 from mho.network.graph import Network
@@ -24,6 +26,7 @@ from mho.quantization.array_noise import ArrayNoise
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.range_renewal import RangeRenewal
 from mho.quantization.statistical_noise import StatisticalNoise
+from mho.quantization.tile_noise import _Read
 from mho.quantization.training import TrainingProgress, train
 from mho.quantization.weight_moments import find_moments
 
@@ -165,6 +168,30 @@ def test_the_same_cells_behind_ideal_converters_are_read_without_noise() -> None
         noise.redraw(torch.Generator().manual_seed(1))
         trainable(x)
     assert only_layer(noise).errors.kept == 1.0
+
+
+@pytest.mark.parametrize("layer", [convolution, product])
+def test_a_measurement_makes_each_product_of_weights_once_behind_ideal_converters(
+    layer: Callable[[], tuple[TrainableNetwork, torch.Tensor]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ranges are found with them; products of activations differ by sample, and are made as they come."""
+    trainable, x = layer()
+    accelerator = make_accelerator(48, 24, 2, array=CELLS, converters={"adc_bits": 3, "adc_range": "calibrated-layer"})
+    made: list[tuple[bool, int, int | None]] = []
+
+    def make(self: _Read, hardware: Accelerator, **options: Any) -> ArrayProduct:
+        made.append((not hardware.converters.has_calibrated_adc, self.number, self.sample))
+        return product_of_read(self, hardware, **options)
+
+    product_of_read = _Read.product
+    monkeypatch.setattr(_Read, "product", make)
+    noise = noise_for(trainable, accelerator, method="statistical")
+    with noise.on(trainable), torch.no_grad():
+        noise.redraw(torch.Generator().manual_seed(1))
+        trainable(x)
+    ideal = [read for read in made if read[0]]
+    assert ideal
+    assert (len(ideal) == len(set(ideal))) == (layer is convolution)
 
 
 def test_what_is_clipped_passes_no_gradient() -> None:
