@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from index_networks import random_embeddings
 from operation_cases import CASES, cases_inputs, cases_network
 from quotient_networks import random_quotients
+from random_decoders import NORMS, random_decoder
 from random_networks import choosers, random_inputs
 from small_programs import grid
 
@@ -81,6 +82,19 @@ def test_divisions_of_integers_are_the_same_in_every_engine(chooser):
     program = compile_network(network, make_accelerator(8, 8, 2, 2, digital={"arithmetic": "integer"}))
     lowered = lower_to_integers(network).network
     assert "int_div" in [node.op for node in lowered.nodes]
+    expected = run_quantized(lowered, inputs)
+    for engine in ("executor", "interpreter"):
+        assert_same_bits(mho.simulate(program, inputs, engine=engine), expected)
+    assert_same_bits(run_in_c(program, inputs), expected)
+
+
+@settings(max_examples=examples(40), **RELAXED)
+@given(choosers())
+def test_blocks_of_decoders_are_the_same_integers_in_every_engine(chooser):
+    network, inputs = random_decoder(chooser)
+    program = compile_network(network, make_accelerator(8, 8, 2, 2, digital={"arithmetic": "integer"}))
+    lowered = lower_to_integers(network).network
+    assert [node.op for node in lowered.nodes].count("int_rms_norm") == NORMS
     expected = run_quantized(lowered, inputs)
     for engine in ("executor", "interpreter"):
         assert_same_bits(mho.simulate(program, inputs, engine=engine), expected)
