@@ -10,9 +10,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _MOST_SUGGESTED = 3
 """Names that a hint proposes."""
+
+_BEYOND_FLOAT32 = 2.0**128 - 2.0**103
+"""The least number that rounds to infinity: half a last place above float32's largest."""
 
 
 class MhoError(Exception):
@@ -120,6 +127,18 @@ def propose(names: Iterable[str]) -> str:
     """Return ``did you mean 'x' or 'y'?``; an empty string for no names."""
     named = " or ".join(map(repr, names))
     return f"did you mean {named}?" if named else ""
+
+
+def check_float32_range(values: NDArray[Any], *, where: str) -> None:
+    """Raise `DataError` where a finite number rounds to an infinite one in float32; others are not looked at."""
+    import numpy as np
+
+    sizes = np.abs(values[np.isfinite(values)]).astype(np.float64)
+    if sizes.size and sizes.max() >= _BEYOND_FLOAT32:
+        raise DataError(
+            f"numbers as large as {sizes.max():.3g}", where=where,
+            expected="at most 3.4e+38, the largest that float32 holds", hint="scale them as for training",
+        )  # fmt: skip
 
 
 @contextmanager

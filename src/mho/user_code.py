@@ -8,7 +8,8 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def load_function(name: str, parameters: str = "") -> Callable[..., Any]:
         InputFileError: there is no such file.
     """
     place, _, attribute = name.rpartition(":")
-    if not place:
+    if not place or not attribute:
         raise ConfigError("names no function", where=name, expected="package.module:function or path/file.py:function")
     try:
         module = _load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
@@ -35,11 +36,14 @@ def load_function(name: str, parameters: str = "") -> Callable[..., Any]:
         raise ConfigError(f"cannot import {place!r}: {error}", where=name, hint="is it on PYTHONPATH?") from error
     except MhoError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(f"cannot import {place!r}: {tell(error)}", where=name) from error
-    function = getattr(module, attribute, None)
-    if not callable(function):
+    if not hasattr(module, attribute):
         raise ConfigError(f"{place} has no function {attribute!r}", where=name, hint=suggest(attribute, dir(module)))
+    function = getattr(module, attribute)
+    if not callable(function):
+        what = f"{attribute} is a value of type {type(function).__name__}"
+        raise ConfigError(what, where=name, expected="a function")
     loaded: Callable[..., Any] = function
     if parameters:
         count = parameters.count(",") + 1
@@ -59,10 +63,31 @@ def short_name(name: str) -> str:
     return f"{Path(place).name}{colon}{function}" if place.endswith(".py") else name
 
 
-def tell(error: Exception) -> str:
+@contextmanager
+def user_errors(where: str, what: str = "failed", kind: type[MhoError] = ConfigError) -> Iterator[None]:
+    """Raise what the user's code raises within the block as an error about it; a `MhoError` passes.
+
+    Code that ends the process (`sys.exit`, and so `argparse`) has failed too: mho has not done what it was asked for.
+
+    Args:
+        where: the code's name.
+        what: did not work.
+        kind: of the error.
+    """
+    try:
+        yield
+    except MhoError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise kind(f"{what}: {tell(error)}", where=where) from error
+
+
+def tell(error: Exception | SystemExit) -> str:
     """Return what went wrong in the user's code, and in which line of which file."""
     calls = traceback.extract_tb(error.__traceback__)
     place = f" ({calls[-1].filename}:{calls[-1].lineno})" if calls and not isinstance(error, SyntaxError) else ""
+    if isinstance(error, SystemExit):
+        return f"it called sys.exit({'' if error.code is None else repr(error.code)}){place}"
     return f"{type(error).__name__}: {error}{place}"
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.errors import DataError
+from mho.errors import DataError, check_float32_range
 
 
 def to_samples(array: Any, shape: tuple[int, ...], *, where: str = "input") -> NDArray[np.float32]:
@@ -24,7 +24,7 @@ def to_samples(array: Any, shape: tuple[int, ...], *, where: str = "input") -> N
         where: what the array is, for the error.
 
     Raises:
-        DataError: another shape, no samples, not numbers, NaN or infinity.
+        DataError: another shape, no samples, not numbers, NaN or infinity, numbers beyond float32.
     """
     try:
         values = np.asarray(array)
@@ -40,6 +40,7 @@ def to_samples(array: Any, shape: tuple[int, ...], *, where: str = "input") -> N
         writeable = np.require(values, np.float32, ["C", "W"])  # torch shares no other memory
     samples = writeable.reshape(values.shape[0], *shape)
     if not np.isfinite(samples).all():
+        check_float32_range(values, where=where)
         raise DataError("NaN or infinite values", where=where, expected="finite numbers")
     return samples
 

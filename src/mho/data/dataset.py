@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.display import Table, Tabular
-from mho.errors import DataError
+from mho.errors import DataError, check_float32_range
 from mho.formats import plural
 from mho.task.task import CLASSIFICATION, Task
 
@@ -228,15 +228,18 @@ def as_samples(array: NDArray[Any], task: Task, *, where: str) -> NDArray[Any]:
         where: what they are, for errors.
 
     Raises:
-        DataError: other than real numbers, or whole ones beyond 2^24 and -2^24.
+        DataError: other than real numbers, whole ones beyond 2^24 and -2^24, or others beyond float32.
     """
     is_language = task.kind == "language-modelling"
     if array.dtype.kind not in ("iu" if is_language else "fiub"):
         wanted = "tokens: whole numbers" if is_language else "real numbers"
         raise DataError(f"samples of type {array.dtype}", where=where, expected=wanted)
     if array.dtype.kind in "fb":
-        with np.errstate(over="ignore"):  # infinities are refused with the rest
-            return array.astype(np.float32)
+        with np.errstate(over="ignore"):
+            samples = array.astype(np.float32)
+        if array.itemsize > samples.itemsize and np.isinf(samples).any():  # infinities are refused with the rest
+            check_float32_range(array, where=where)
+        return samples
     if array.dtype == np.uint8 and not is_language:
         return array
     if array.size and not (int(array.min()) >= -MOST_WHOLE and int(array.max()) <= MOST_WHOLE):

@@ -9,7 +9,7 @@ from mho.data.raw import RawData
 from mho.data.sources import read_parts
 from mho.errors import ConfigError
 from mho.task.task import Task
-from mho.user_code import load_function, tell
+from mho.user_code import load_function, user_errors
 
 
 def read_own_data(name: str, root: Path | None, task: Task) -> RawData:
@@ -26,10 +26,8 @@ def read_own_data(name: str, root: Path | None, task: Task) -> RawData:
         MemoryBudgetError: they take more memory than the budget.
     """
     function = load_function(name, "root")
-    try:
+    with user_errors(name):
         found = function(root)
-    except Exception as error:  # the user's own code
-        raise ConfigError(f"failed: {tell(error)}", where=name) from error
     if not isinstance(found, tuple | list) or len(found) != 2:
         raise ConfigError(
             f"returned {type(found).__name__}", where=name,

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -20,14 +21,16 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.errors import ConfigError, MhoError, file_errors, suggest
+from mho.errors import ConfigError, file_errors, suggest
 from mho.program.program import Program
 from mho.program.verify import verify_program
 from mho.simulation.samples import check_inputs
-from mho.user_code import tell
+from mho.user_code import user_errors
 
 GROUP = "mho.backends"
 """The group of entry points, each `NAME = "package.module:BACKEND"`."""
+
+_EXPECTED_FOLDER = "a new or empty folder"
 
 _BUILT_IN: Mapping[str, str] = MappingProxyType(
     {"c": "mho.deploy.c_backend:BACKEND", "vectors": "mho.deploy.vector_files:BACKEND"}
@@ -111,12 +114,12 @@ def find_backend(name: str) -> Backend:
 
 def _load(entry: EntryPoint) -> Backend:
     where = f"backend {entry.name!r} of {_place(entry)}"
-    try:
+    with user_errors(where, "cannot be loaded"):
         loaded = entry.load()
-    except Exception as error:  # another's code
-        raise ConfigError(f"cannot be loaded: {tell(error)}", where=where) from error
-    fits = isinstance(loaded, Backend) and not isinstance(loaded, type)
-    if not fits or not isinstance(loaded.summary, str) or not isinstance(loaded.options, Mapping):
+        fits = isinstance(loaded, Backend) and not isinstance(loaded, type)
+        fits = fits and isinstance(loaded.summary, str) and isinstance(loaded.options, Mapping)
+        fits = fits and all(isinstance(text, str) for text in (*loaded.options, *loaded.options.values()))
+    if not fits:
         raise ConfigError(
             f"{entry.value} is no backend",
             where=where,
@@ -163,32 +166,68 @@ def emit(
     arrays = None if inputs is None else check_inputs(program, inputs)
     job = Job(program, arrays, MappingProxyType(given))
     with _staged(Path(directory)) as folder:
-        try:
-            with file_errors(directory, "cannot be written"):
-                lines = tuple(map(str, backend.emit(job, folder)))
-        except (MhoError, MemoryError):
-            raise
-        except Exception as error:  # perhaps another's code
-            if target in _BUILT_IN:
-                raise
-            raise ConfigError(f"failed: {tell(error)}", where=f"backend {target!r}") from error
+        is_own = target in _BUILT_IN
+        where = f"backend {target!r}"
+        with file_errors(directory, "cannot be written") if is_own else user_errors(where):
+            found: object = backend.emit(job, folder)
+            lines = tuple(found) if isinstance(found, Iterable) and not isinstance(found, str) else (None,)
+        if not all(isinstance(line, str) for line in lines):
+            what = f"emit returned a value of type {type(found).__name__}"
+            raise ConfigError(what, where=where, expected="a list of lines to print")
         files = tuple(sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file()))
     return Emitted(Path(directory), lines, files)
 
 
 @contextlib.contextmanager
 def _staged(directory: Path) -> Iterator[Path]:
-    """Give an empty folder that becomes `directory` when the block ends well, and else is gone."""
-    with file_errors(directory, "cannot be written"):
-        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-            raise ConfigError("is there already", where=str(directory), expected="a new or empty folder")
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=directory.parent, prefix=f".{directory.name}-"))
-    try:
+    """Give an empty folder whose files come to lie in `directory` when the block ends well, and else are gone.
+
+    Links lead to where files go. An empty folder that is there stays the same one: it may be the current folder, or one
+    that is mounted, which cannot be replaced.
+    """
+    target = Path(os.path.realpath(directory))
+    with contextlib.ExitStack() as undo:
+        with file_errors(directory, "cannot be written"):
+            _check_is_free(target, where=str(directory))
+            for parent in reversed([one for one in target.parents if not one.exists()]):
+                parent.mkdir()
+                undo.callback(_remove_empty, parent)
+            stage = Path(tempfile.mkdtemp(dir=target if target.exists() else target.parent, prefix=".mho-"))
+            undo.callback(shutil.rmtree, stage, ignore_errors=True)
+            folder = stage / "files"
+            folder.mkdir()
         yield folder
         with file_errors(directory, "cannot be written"):
-            folder.chmod(0o755)
-            folder.replace(directory)  # which takes the place of an empty folder
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+            _move(folder, target)
+        undo.pop_all()
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def _check_is_free(target: Path, *, where: str) -> None:
+    """Raise `ConfigError` where a folder can neither be made nor be filled."""
+    if target.is_symlink():
+        raise ConfigError("is a link that leads back to itself", where=where, expected=_EXPECTED_FOLDER)
+    nearest = next(one for one in (target, *target.parents) if one.exists())
+    if not nearest.is_dir():
+        what = "is a file" if nearest == target else f"{nearest} is a file"
+        raise ConfigError(what, where=where, expected=_EXPECTED_FOLDER)
+    held = next(target.iterdir(), None) if nearest == target else None
+    if held is not None:
+        raise ConfigError(f"is there already, and holds {held.name!r}", where=where, expected=_EXPECTED_FOLDER)
+
+
+def _move(folder: Path, target: Path) -> None:
+    """Let a folder become `target`, or what it holds that of an empty one: all of it or nothing."""
+    if not target.exists():
+        folder.rename(target)
+        return
+    with contextlib.ExitStack() as undo:
+        for path in sorted(folder.iterdir()):
+            moved = path.rename(target / path.name)
+            undo.callback(shutil.rmtree if moved.is_dir() else os.unlink, moved)
+        undo.pop_all()
+
+
+def _remove_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        folder.rmdir()

@@ -11,7 +11,7 @@ from torch import nn
 from mho.errors import ConfigError, suggest
 from mho.input_files import check_memory
 from mho.models.own import OWN_NETWORKS
-from mho.user_code import load_function, tell
+from mho.user_code import load_function, user_errors
 
 TORCHVISION = "torchvision:"
 TORCHVISION_SIZES = ((3, 224, 224), 1000)
@@ -101,10 +101,8 @@ def _build_torchvision(name: str, classes: int) -> nn.Module:
 
 def _build_by_factory(name: str, classes: int, input_shape: tuple[int, ...]) -> nn.Module:
     function = load_function(name, "classes, input_shape")
-    try:
+    with user_errors(name):
         model = function(classes, input_shape)
-    except Exception as error:  # the user's own code
-        raise ConfigError(f"failed: {tell(error)}", where=name) from error
     if not isinstance(model, nn.Module):
         raise ConfigError(f"returned {type(model).__name__}", where=name, expected="a torch.nn.Module")
     return model

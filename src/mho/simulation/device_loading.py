@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mho.errors import ConfigError, MhoError
+from mho.errors import ConfigError
 from mho.simulation.device import Device
 from mho.simulation.socket_device import SocketDevice
-from mho.user_code import load_function, tell
+from mho.user_code import load_function, user_errors
 
 
 def load_device(name: str) -> Device:
@@ -23,12 +23,8 @@ def load_device(name: str) -> Device:
     if name.startswith("tcp:"):
         return SocketDevice.connect(name)
     factory: Callable[[], object] = load_function(name)
-    try:
+    with user_errors(name):
         device = factory()
-    except MhoError:
-        raise
-    except Exception as error:  # the user's own code
-        raise ConfigError(f"failed: {tell(error)}", where=name) from error
     return check_device(device, where=name)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.errors import DeviceError, MhoError, ProgramError
+from mho.errors import DeviceError, ProgramError
 from mho.program.instructions import Instruction, LoadInput, Mvm, ShiftAdd, WriteDynamicTile, WriteTile
 from mho.program.program import Program
 from mho.scheduling.regime import Regime
@@ -22,7 +22,7 @@ from mho.simulation.device_comparison import Comparer, Comparison, ReadPlace
 from mho.simulation.interpreter import interpret
 from mho.simulation.machine import Machine, Variables, execute
 from mho.simulation.samples import allocate_outputs, check_inputs, present_outputs
-from mho.user_code import tell
+from mho.user_code import user_errors
 
 _LARGEST_COUNT = np.iinfo(np.int32).max
 
@@ -110,7 +110,7 @@ class _Link:
             self.call("reset")
             yield
         except BaseException:
-            with suppress(Exception):  # the first error is the one to tell
+            with suppress(Exception, SystemExit):  # the first error is the one to tell
                 self.device.close()
             raise
         self.call("close")
@@ -123,12 +123,8 @@ class _Link:
     def call(self, name: str, *arguments: Any) -> Any:
         """Call a function of the device. Raises `DeviceError` where it fails."""
         self.calls[name] = self.calls.get(name, 0) + 1
-        try:
+        with user_errors(self._where, f"{name} failed", DeviceError):
             return getattr(self.device, name)(*arguments)
-        except MhoError:
-            raise
-        except Exception as error:  # the user's own code
-            raise DeviceError(f"{name} failed: {tell(error)}", where=self._where) from error
 
     @property
     def _where(self) -> str:

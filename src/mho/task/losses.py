@@ -14,7 +14,7 @@ from mho.errors import ConfigError
 from mho.task.kinds import BINARY, CROSS_ENTROPY, SQUARED
 from mho.task.metrics import FloatArray, cross_entropy_rows
 from mho.task.task import Task
-from mho.user_code import load_function, tell
+from mho.user_code import load_function, user_errors
 
 
 def mean_loss(task: Task, outputs: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
@@ -52,10 +52,8 @@ def sample_losses(task: Task, outputs: NDArray[Any], targets: NDArray[Any]) -> F
 
 def _call_own(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
     function = load_function(task.loss, "outputs, targets")
-    try:
+    with user_errors(task.loss):
         loss = function(outputs, targets)
-    except Exception as error:  # the user's own code
-        raise ConfigError(f"failed: {tell(error)}", where=task.loss) from error
     if not isinstance(loss, Tensor) or loss.ndim != 0:
         given = f"a tensor of shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
         raise ConfigError(f"returned {given}", where=task.loss, expected="a scalar tensor, the mean over samples")

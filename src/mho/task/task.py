@@ -19,7 +19,7 @@ from mho.errors import ConfigError, DataError, suggest
 from mho.input_files import hash_file
 from mho.task.kinds import CROSS_ENTROPY, KINDS, TaskKind
 from mho.task.metrics import METRICS, FloatArray, Metric, metrics_of
-from mho.user_code import load_function, short_name, tell
+from mho.user_code import load_function, short_name, user_errors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -248,10 +248,8 @@ class Task:
     def call_own_metric(self, outputs: NDArray[Any], targets: NDArray[Any]) -> float:
         """Return what the user's metric tells of all samples. Raises `ConfigError` where it fails or is no number."""
         function = load_function(self.metric_name, "outputs, targets")
-        try:
+        with user_errors(self.metric_name):
             found = np.asarray(function(outputs, targets))
-        except Exception as error:  # the user's own code
-            raise ConfigError(f"failed: {tell(error)}", where=self.metric_name) from error
         if found.dtype.kind not in "fiub" or found.size != 1:
             given = f"{found.dtype} of shape {list(found.shape)}" if found.ndim else f"{found.item()!r:.80}"
             raise ConfigError(f"returned {given}", where=self.metric_name, expected="a finite number")

@@ -27,7 +27,11 @@ def test_other_leading_axes_stay() -> None:
     [
         (np.zeros((4, 3, 2)), r"shape \[4, 3, 2\]"),
         (np.zeros((0, 2, 3)), "no samples"),
-        (np.full((1, 2, 3), np.nan), "NaN"),
+        (np.full((1, 2, 3), np.nan), "NaN or infinite values"),
+        (np.full((1, 2, 3), -np.inf), "NaN or infinite values"),
+        (np.full((1, 2, 3), -1e300), r"numbers as large as 1e\+300\n  expected: at most 3\.4e\+38"),
+        (np.full((1, 2, 3), 3.4028235677973366e38), r"numbers as large as 3\.4e\+38"),
+        (np.array([[[1e39, np.nan, 0]] * 2]), "numbers as large as"),
         (np.full((1, 2, 3), "a"), "type"),
         (np.float32(3), "shape"),
         (np.zeros((2, 3)), r"one sample\? x\[None\]"),

@@ -170,6 +170,8 @@ def nan_images() -> np.ndarray:
     [
         ({"y_test": None}, "y_test missing"),
         ({"x_train": nan_images()}, "sample 5 holds NaN"),
+        ({"x_train": nan_images().astype(np.float64) * 1e300}, "sample 5 holds NaN"),
+        ({"x_train": np.full((20, 1, 8, 8), 1e300)}, r"numbers as large as 1e\+300"),
         ({"y_train": np.arange(12) - 1}, "label -1 of sample 0"),
         ({"y_train": np.arange(11) % 3}, "12 images and 11 labels"),
         ({"y_train": np.zeros(12)}, "float64"),

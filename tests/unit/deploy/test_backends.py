@@ -76,11 +76,73 @@ def test_an_empty_folder_is_filled_and_another_stays_as_it_is(install, program, 
     assert (tmp_path / "out/sub/layers.txt").is_file()
 
 
+def test_an_empty_folder_stays_the_same_one_and_links_lead_to_it(install, program, tmp_path, monkeypatch):
+    install(GOOD)
+    for name in ("here", "linked"):
+        (tmp_path / name).mkdir(mode=0o750)
+    monkeypatch.chdir(tmp_path / "here")
+    before = Path().stat()
+    mho.emit(program, "listing", ".")
+    assert [path.name for path in Path().iterdir()] == ["sub"]
+    assert (Path().stat().st_ino, Path().stat().st_mode) == (before.st_ino, before.st_mode)
+    Path("../link").symlink_to("linked")
+    Path("../new-link").symlink_to("not-there-yet")
+    for name in ("link", "new-link"):
+        mho.emit(program, "listing", f"../{name}")
+        assert Path(f"../{name}").is_symlink()
+    assert Path("../linked/sub/layers.txt").is_file()
+    assert Path("../not-there-yet/sub/layers.txt").is_file()
+
+
+def test_a_failure_leaves_an_empty_folder_empty(install, program, tmp_path):
+    install(FAILING)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(ConfigError, match="no chip"):
+        mho.emit(program, "listing", tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_what_cannot_be_a_folder_is_named(program, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("mine")
+    Path("full").mkdir()
+    Path("full/mine").touch()
+    Path("loop").symlink_to("loop")
+    for name, message in {
+        "file": "file: is a file",
+        "file/x": "file/x: .*file is a file",
+        "file/x/y": "file/x/y: .*file is a file",
+        "full": "full: is there already, and holds 'mine'",
+        "loop": "loop: is a link that leads back to itself",
+    }.items():
+        with pytest.raises(ConfigError, match=f"{message}\n  expected: a new or empty folder"):
+            mho.emit(program, "c", name)
+    assert sorted(path.name for path in Path().iterdir()) == ["file", "full", "loop"]
+
+
 def test_a_backend_that_fails_leaves_nothing_and_is_named_with_its_line(install, program, tmp_path):
     install(FAILING)
     with pytest.raises(ConfigError, match=r"backend 'listing': failed: ValueError: no chip \(.*\.py:\d+\)"):
         mho.emit(program, "listing", tmp_path / "new" / "out")
-    assert not list((tmp_path / "new").iterdir())
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("return None", "emit returned a value of type NoneType"),
+        ("return 'two layers'", "emit returned a value of type str"),
+        ("return [2]", "emit returned a value of type list"),
+        ("raise SystemExit(3)", r"failed: it called sys\.exit\(3\) \(.*\.py:\d+\)"),
+        ("open('licence.key')", r"failed: FileNotFoundError: .*'licence\.key' \(.*\.py:\d+\)"),
+        ("raise MemoryError", "failed: MemoryError"),
+    ],
+)
+def test_a_backend_that_does_something_else_is_an_error_in_words(install, program, tmp_path, line, message):
+    install(GOOD.replace("        samples =", f"        {line}\n        samples ="))
+    with pytest.raises(ConfigError, match=f"backend 'listing': {message}"):
+        mho.emit(program, "listing", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

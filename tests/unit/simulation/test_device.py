@@ -158,6 +158,7 @@ def test_noise_is_explained_by_nothing(chain):
         ("read_columns", lambda _x, _f, count: np.zeros(count), "read_columns gave float64"),
         ("status", lambda: 7, "status 7"),
         ("mvm", lambda _: 1 // 0, r"mvm failed: ZeroDivisionError.*test_device.py:\d+"),
+        ("barrier", lambda: sys.exit(), r"barrier failed: it called sys\.exit\(\) \(.*test_device.py:\d+"),
     ],
 )
 def test_a_broken_device_is_an_error_and_is_closed(chain, name, value, message):
@@ -170,12 +171,19 @@ def test_a_broken_device_is_an_error_and_is_closed(chain, name, value, message):
 
 def test_what_is_no_device_is_an_error(chain, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Path("lab.py").write_text("def make():\n    return 3\n\ndef fail():\n    raise OSError('no board')\n")
+    Path("lab.py").write_text(
+        "def make():\n    return 3\n\ndef fail():\n    raise OSError('no board')\n\n"
+        "def leave():\n    raise SystemExit(3)\n\nvalue = 3\n"
+    )
     inputs = samples_of(chain, 1)
     with pytest.raises(ConfigError, match="a int has no open, close"):
         mho.run_on_device(chain, inputs, "lab.py:make")
     with pytest.raises(ConfigError, match="failed: OSError: no board"):
         mho.run_on_device(chain, inputs, "lab.py:fail")
+    with pytest.raises(ConfigError, match=r"lab\.py:leave: failed: it called sys\.exit\(3\) \(.*lab\.py:8\)"):
+        mho.run_on_device(chain, inputs, "lab.py:leave")
+    with pytest.raises(ConfigError, match=r"lab\.py:value: value is a value of type int\n  expected: a function"):
+        mho.run_on_device(chain, inputs, "lab.py:value")
     with pytest.raises(ConfigError, match="no address"):
         mho.run_on_device(chain, inputs, "tcp:localhost")
 
