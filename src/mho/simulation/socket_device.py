@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import json
 import socket
+import time
 from dataclasses import asdict
 from typing import Any
 
@@ -33,17 +34,19 @@ class SocketDevice:
     def __init__(self, connection: socket.socket, where: str, timeout_s: float = TIMEOUT_S) -> None:
         """Take a connection; `where` names it in errors."""
         self._connection, self._where, self._timeout_s = connection, where, timeout_s
-        connection.settimeout(timeout_s)
-        self._file = connection.makefile("rb")
+        self._is_broken = False
 
     @classmethod
     def connect(cls, name: str) -> SocketDevice:
         """Connect to `tcp:HOST:PORT`. Raises `ConfigError`: nobody answers there."""
         host, _, port = name.removeprefix("tcp:").rpartition(":")
-        if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        host = host[1:-1] if host.startswith("[") and host.endswith("]") else host  # as addresses of IPv6 are written
+        if not host or not port.isdecimal() or len(port) > 5 or not 0 < int(port) < 1 << 16:
             raise ConfigError("is no address of a device", where=name, expected="tcp:HOST:PORT")
         try:
             return cls(socket.create_connection((host, int(port)), timeout=TIMEOUT_S), name)
+        except UnicodeError as error:
+            raise ConfigError(f"{host:.80} is no name of a host", where=name, expected="tcp:HOST:PORT") from error
         except OSError as error:
             raise ConfigError(
                 error.strerror or "cannot be reached", where=name, hint="start the device's server first"
@@ -54,13 +57,13 @@ class SocketDevice:
         self._call("open", **asdict(info))
 
     def close(self) -> None:
-        """End; a connection that is broken already is no error."""
+        """End; a connection that is broken already is no error, and nothing more is said or waited for on it."""
         try:
-            self._call("close")
+            if not self._is_broken:
+                self._call("close")
         except DeviceError:
             pass
         finally:
-            self._file.close()
             self._connection.close()
 
     def reset(self) -> None:
@@ -108,9 +111,13 @@ class SocketDevice:
 
     def _call(self, call: str, **arguments: Any) -> Any:
         """Send a request, and return the value of its answer. Raises `DeviceError`."""
+        is_broken, self._is_broken = self._is_broken, True  # unless the answer is one
+        if is_broken:
+            raise DeviceError(f"{call} on a connection that is broken", where=self._where)
         try:
+            self._connection.settimeout(self._timeout_s)
             self._connection.sendall(json.dumps({"call": call, **arguments}).encode() + b"\n")
-            line = self._file.readline(MAX_LINE + 1)
+            line = self._read_answer()
         except TimeoutError as error:
             what = f"no answer to {call} within {self._timeout_s:g} s"
             raise DeviceError(what, where=self._where) from error
@@ -119,12 +126,30 @@ class SocketDevice:
         if not line.endswith(b"\n"):
             what = f"closes the connection at {call}" if len(line) <= MAX_LINE else f"an endless answer to {call}"
             raise DeviceError(what, where=self._where)
+        if line.find(b"\n") < len(line) - 1:
+            raise DeviceError(f"more than one line in answer to {call}", where=self._where)
         try:
             answer = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise DeviceError(f"an answer to {call} that is no JSON", where=self._where) from error
         if isinstance(answer, dict) and isinstance(answer.get("error"), str):
+            self._is_broken = False
             raise DeviceError(f"{call}: {answer['error'][:500]}", where=self._where)
         if not isinstance(answer, dict) or "ok" not in answer:
             raise DeviceError(f"an answer to {call} without ok or error", where=self._where)
+        self._is_broken = False
         return answer["ok"]
+
+    def _read_answer(self) -> bytes:
+        """Return what comes up to the end of a line, or as far as it comes; the time is for all of it."""
+        deadline, line = time.monotonic() + self._timeout_s, bytearray()
+        while not line.endswith(b"\n") and len(line) <= MAX_LINE:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                raise TimeoutError
+            self._connection.settimeout(left_s)
+            part = self._connection.recv(1 << 16)
+            if not part:
+                break
+            line += part
+        return bytes(line)

@@ -235,6 +235,7 @@ def test_a_device_in_another_process_is_compared_by_the_command(chain, serve, tm
         (b'{"ok": "fine"}\n', "no integer"),
         (b'{"ok": true}\n', "no integer"),
         (b"[" * 100_000 + b"\n", "no JSON"),
+        (b'{"ok": 0}\n{"ok": 0}\n', "more than one line in answer to status"),
     ],
 )
 def test_answers_from_a_socket_are_checked(answer, message):
@@ -259,6 +260,53 @@ def test_a_silent_device_ends_the_run():
     with theirs, pytest.raises(DeviceError, match=r"no answer to status within 0\.05 s"):
         SocketDevice(ours, "lab", timeout_s=0.05).status()
     ours.close()
+
+
+def test_bytes_that_drip_are_an_answer_too_late_and_closing_waits_for_nothing():
+    ours, theirs = socket.socketpair()
+    device = SocketDevice(ours, "lab", timeout_s=0.2)
+    ends = threading.Event()
+
+    def drip() -> None:
+        while not ends.wait(0.02):
+            theirs.sendall(b" ")
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    try:
+        with pytest.raises(DeviceError, match=r"no answer to status within 0\.2 s"):
+            device.status()
+    finally:
+        ends.set()
+        thread.join()
+    with pytest.raises(DeviceError, match="mvm on a connection that is broken"):
+        device.mvm(0)
+    device.close()
+    with theirs:
+        assert theirs.recv(4096) == b'{"call": "status"}\n'
+        assert theirs.recv(4096) == b""
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (f"tcp:{'a' * 300}:99", "is no name of a host"),
+        ("tcp:lab..room:99", "is no name of a host"),
+        (f"tcp:lab:{'9' * 5000}", "is no address of a device"),
+        ("tcp:[]:99", "is no address of a device"),
+    ],
+)
+def test_what_is_no_address_is_an_error(name, message):
+    with pytest.raises(ConfigError, match=message):
+        SocketDevice.connect(name)
+
+
+def test_an_address_of_ipv6_may_have_its_brackets(monkeypatch):
+    asked: list[object] = []
+    monkeypatch.setattr(socket, "create_connection", lambda address, **_: asked.append(address) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        SocketDevice.connect("tcp:[::1]:99")
+    assert asked == [("::1", 99)]
 
 
 @pytest.mark.parametrize(
