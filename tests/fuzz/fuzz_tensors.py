@@ -155,7 +155,7 @@ class AgentKind(TensorKind):
         agent = SavedAgent.load(folder / self.file)
         for space in self.spaces:
             prior = agent.prior_for(space)
-            SensitivityModel(space.layer_names, prior, prior.profiles.shape[0])
+            SensitivityModel(space.layer_names, prior, ChoiceTables(space, lambda *_: 0.0).operands)
 
 
 class WeightsKind(TensorKind):

@@ -28,6 +28,7 @@ from mho.bit_search.goal import Goal, excess_losses, increase_unit
 from mho.bit_search.incumbent import neighbours_of_incumbent, promising_costs
 from mho.bit_search.learners import Algorithm, TrainingSamples, make_learner
 from mho.bit_search.local_search import exchange, improve, trade
+from mho.bit_search.operands import BITS, WITH_ADC
 from mho.bit_search.sensitivity import SensitivityModel, SensitivityPrior
 from mho.bit_search.space import SearchSpace
 from mho.bit_search.space_policies import draw_new, draw_within
@@ -146,16 +147,17 @@ class PlanningAgent:
 
     @isolated()
     def save(self) -> SavedAgent:
-        """Return what the agent has learned so far."""
+        """Return what the agent has learned so far; what it learned of an array holds for that array only."""
         self._catch_up()
+        kept = len(WITH_ADC if self._space.adc_bits else BITS)
         return SavedAgent(
             self.algorithm,
             {name: tensor.detach().clone() for name, tensor in self.learner.tensors().items()},
             self._space.layer_names,
             self._space.features,
-            self.model.log_sensitivities,
-            self.model.deviations,
-            self.model.profiles,
+            self.model.log_sensitivities[:, :kept],
+            self.model.deviations[:, :kept],
+            self.model.profiles[:kept],
             len(self._records),
         )
 

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from mho.bit_search.layer_features import LAYER_FEATURES
 from mho.bit_search.learners import Algorithm
-from mho.bit_search.sensitivity import OPERANDS, UNKNOWN_STD, WITH_ADC, FloatArray, SensitivityPrior
+from mho.bit_search.operands import BITS, WITH_ADC
+from mho.bit_search.sensitivity import UNKNOWN_STD, FloatArray, SensitivityPrior
 from mho.bit_search.space import SearchSpace
 from mho.errors import InputFileError, file_errors
 from mho.policy import MAX_BITS
@@ -96,7 +97,7 @@ class SavedAgent:
 
         profiles = tensors.get("profiles")
         has_adc = profiles is not None and len(profiles) == len(WITH_ADC)
-        operands = len(WITH_ADC if has_adc else OPERANDS)
+        operands = len(WITH_ADC if has_adc else BITS)
         deviations = read("deviations", (layers, operands))
         if (deviations <= 0).any():
             raise InputFileError("a deviation is not above 0", where=str(path))

@@ -11,6 +11,7 @@ import torch
 
 from mho.argument_checks import check_arguments, check_fields
 from mho.array.conductances import Conditions
+from mho.bit_search.array_errors import find_array_errors
 from mho.bit_search.budget import CostBudget, default_repeats
 from mho.bit_search.constraints import SearchConstraints
 from mho.bit_search.evaluation import EvaluationRecord
@@ -32,6 +33,7 @@ from mho.data.dataset import Dataset
 from mho.data.in_memory import dataset as make_dataset
 from mho.errors import ConfigError
 from mho.evaluation.accuracy import AccuracyOf, choose_evaluators, sample_chips
+from mho.evaluation.chips import SampledChips
 from mho.evaluation.networks import NetworkEvaluator
 from mho.hardware.loading import as_accelerator
 from mho.hardware.spec import Accelerator
@@ -60,8 +62,14 @@ def make_space(
     mapping: MappingModel = DEFAULT_MODEL,
     prune: bool = True,
     objective: Objective = Objective.LATENCY,
+    chips: SampledChips | None = None,
 ) -> SearchSpace:
     """Derive the space of a network on an accelerator under an objective; its weights do not matter.
+
+    Args:
+        network, accelerator, constraints, mapping, objective: of the search.
+        prune: drop dominated choices.
+        chips: whose accuracy counts; None: that of exact integers does.
 
     Raises:
         ConfigError: the accelerator does not suit the objective, or its ADCs not the bits that layers may have.
@@ -69,16 +77,20 @@ def make_space(
         PolicyError: a pin names an unknown layer.
     """
     _check_adc_bits(constraints, accelerator)
+    errors = find_array_errors(network, accelerator, chips, mapping)
     if objective is not Objective.LATENCY or accelerator.chip.crossbars > 1:
         costs = make_costs(network, accelerator, objective, mapping)
-        return SearchSpace.of_costs(network.layer_names, costs, layer_features(network), constraints, prune=prune)
+        return SearchSpace.of_costs(
+            network.layer_names, costs, layer_features(network), constraints, prune=prune, errors=errors
+        )
     table = LatencyTable.build(
         derive_layer_table(network), accelerator, constraints.specified_adc_bits(), model=mapping
     )
     latencies = table.latency_ps[:, :MAX_BITS, :MAX_BITS]
     return SearchSpace.build(
-        network.layer_names, latencies, layer_features(network), constraints, prune=prune, shared=table.shared
-    )
+        network.layer_names, latencies, layer_features(network), constraints,
+        prune=prune, shared=table.shared, errors=errors,
+    )  # fmt: skip
 
 
 def _check_adc_bits(constraints: SearchConstraints, accelerator: Accelerator) -> None:
@@ -113,8 +125,9 @@ class SearchOptions:
         cost_budget: what the best policy may cost, instead of what it may lose: a share of the cost of uniform 8/8 such
             as 0.4, or an amount such as "250 us". The most accurate policy within it is searched.
         whole_front: search policies of all costs alike; the best policy is the cheapest that keeps the allowed drop.
-        constraints: what a policy may be; by default 2..8 bits, first and last layer at 8 bits and, under the
-            paper's mapping, weights in multiples of the cell.
+        constraints: what a policy may be; by default 2..8 bits, first and last layer at 8 bits (on chips that are not
+            ideal, at the widths that are predicted to err least) and, under the paper's mapping, weights in multiples
+            of the cell.
         method_options: options of the method: an algorithm, a saved agent, a prior of sensitivities.
         learn_from: evaluations of earlier searches on the same network, data and training, for any accelerator, or
             where their log lies: the method learns from them first, and they do not count into the budget.
@@ -257,7 +270,17 @@ def _derive_space(
             where="mho.search",
             expected="accuracies of chips, which see ADCs",
         )
-    return make_space(network, hardware, constraints, mapping=model, prune=prunes(method), objective=objective)
+    return make_space(
+        network, hardware, constraints,
+        mapping=model, prune=prunes(method), objective=objective, chips=_sample_chips(hardware, options),
+    )  # fmt: skip
+
+
+def _sample_chips(hardware: Accelerator, options: SearchOptions) -> SampledChips | None:
+    """Return the chips whose accuracy counts; None where that of exact integers, or of an evaluator given, does."""
+    if options.accuracy_of == "exact" or options.network_evaluator is not None:
+        return None
+    return sample_chips(hardware, options.conditions or Conditions(), hardware)
 
 
 def _read_given(options: SearchOptions, evaluator: QatEvaluator, space: SearchSpace) -> tuple[EvaluationRecord, ...]:
@@ -281,9 +304,9 @@ def _make_evaluator(
         dataset = dataset.unnormalized()
     trainable, network_evaluator = TrainableNetwork(network), options.network_evaluator
     if network_evaluator is None:
-        chips = sample_chips(hardware, options.conditions or Conditions(), hardware)
         network_evaluator = choose_evaluators(
-            options.accuracy_of, chips, hardware, dataset.calibration, mapping=MappingModel(options.mapping), seed=seed
+            options.accuracy_of, _sample_chips(hardware, options), hardware, dataset.calibration,
+            mapping=MappingModel(options.mapping), seed=seed,
         ).candidates  # fmt: skip
     inputs = torch.from_numpy(dataset.calibration.inputs(slice(None)))
     table = calibrate(trainable, inputs)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.bit_search.goal import smooth_reward
-from mho.bit_search.sensitivity import OPERANDS, WITH_ADC, places_of
+from mho.bit_search.operands import Operands
 from mho.bit_search.space import SearchSpace
 from mho.pareto import pareto_front
 from mho.policy import Policy
@@ -28,10 +28,9 @@ class ChoiceTables:
     """The choices of every layer as arrays; layers with fewer choices repeat their last one.
 
     Attributes:
-        widths: int64 [layers, choices, operands]: weight bits, activation bits and, where they are searched, ADC bits,
-            as `mho.bit_search.sensitivity.places_of` tells them.
+        widths: int64 [layers, choices, operands]: bits of each operand, as `Operands.places_of` tells them.
         shares: float64 [layers, choices]: cost of the layer by itself over that of the whole reference.
-        operands: what layers have bits of in the space: 2, or 3 with ADCs.
+        operands: what layers have bits of in the space.
         counts: int64 [layers]: choices of each layer.
         free: layers that have a choice.
         has_savings: True where layers may share writes.
@@ -49,8 +48,9 @@ class ChoiceTables:
         most = int(self.counts.max())
         padded = [[*layer.choices, *([layer.choices[-1]] * (most - len(layer.choices)))] for layer in space.layers]
         costs = [[*layer.costs, *([layer.costs[-1]] * (most - len(layer.costs)))] for layer in space.layers]
-        self.operands = len(WITH_ADC if space.adc_bits else OPERANDS)
-        self.widths = np.array([[places_of(bits, self.operands) for bits in row] for row in padded])
+        self.operands = Operands.of(space)
+        pairs = zip(space.layer_names, padded, strict=True)
+        self.widths = np.array([[self.operands.places_of(name, bits) for bits in row] for name, row in pairs])
         self._index = np.array([[space.index_of(bits) for bits in row] for row in padded])
         self.shares = np.array(costs, dtype=np.float64) / space.reference_sum
         self.free = np.flatnonzero(self.counts > 1)

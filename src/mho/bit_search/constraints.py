@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
 
 from mho.errors import ConfigError, PolicyError, suggest
 from mho.hardware.converters import MAX_ADC_BITS
 from mho.policy import MAX_BITS, MIN_BITS, UNIFORM_REFERENCE, BitWidths
+
+if TYPE_CHECKING:
+    from mho.bit_search.array_errors import ArrayErrors
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,9 @@ class SearchConstraints:
 
     Attributes:
         min_weight_bits, max_weight_bits, min_act_bits, max_act_bits: allowed range, 1..8 each, inclusive.
-        hold_first_last: widths at which the first and the last layer are held; None searches them too.
+        hold_first_last: widths at which the first and the last layer are held; None searches them too; "auto": 8/8,
+            and where policies are judged on arrays that are not ideal, those of the allowed ones that are predicted to
+            err least there, rounding included.
         weight_bits_multiple: weight bits are multiples of it; the cell's bits where partly filled cells are to be
             avoided, 1 for no such limit.
         pins: widths of single layers, by name; they go before everything else.
@@ -52,7 +58,7 @@ class SearchConstraints:
     max_weight_bits: int = 8
     min_act_bits: int = 2
     max_act_bits: int = 8
-    hold_first_last: BitWidths | None = UNIFORM_REFERENCE
+    hold_first_last: BitWidths | Literal["auto"] | None = "auto"
     weight_bits_multiple: int = 1
     pins: Mapping[str, BitWidths] = field(default_factory=dict)
     ranges: Mapping[str, BitRange] = field(default_factory=dict)
@@ -118,18 +124,30 @@ class SearchConstraints:
 
     def specified_adc_bits(self) -> tuple[int, ...]:
         """Return all bits of conversions that some layer may have of its own, ascending."""
-        held = () if self.hold_first_last is None else (self.hold_first_last,)
+        held = (self.hold_first_last,) if isinstance(self.hold_first_last, BitWidths) else ()
         fixed = (bits.adc_bits for bits in (*held, *self.pins.values()))
         return tuple(sorted({*self.adc_bits, *(bits for bits in fixed if bits is not None)}))
 
-    def choices_for(self, name: str, *, is_end: bool) -> tuple[BitWidths, ...]:
-        """Return what a layer may take, by weight, activation and ADC bits; `is_end`: the first or the last layer."""
+    def choices_for(self, name: str, *, is_end: bool, errors: ArrayErrors | None = None) -> tuple[BitWidths, ...]:
+        """Return what a layer may take, by weight, activation and ADC bits.
+
+        Args:
+            name: of the layer.
+            is_end: it is the first or the last one.
+            errors: of arrays, where policies are judged on them.
+        """
         if name in self.pins:
             return self._with_adc_bits(self.pins[name])
+        pairs = [BitWidths(w, a) for w in self.weight_options(name) for a in self.act_options(name)]
         if is_end and self.hold_first_last is not None and name not in self.ranges:
-            return self._with_adc_bits(self.hold_first_last)
-        pairs = (BitWidths(w, a) for w in self.weight_options(name) for a in self.act_options(name))
+            return self._with_adc_bits(self._held(name, pairs, errors))
         return tuple(bits for pair in pairs for bits in self._with_adc_bits(pair))
+
+    def _held(self, name: str, pairs: Sequence[BitWidths], errors: ArrayErrors | None) -> BitWidths:
+        """Return the widths at which the first or the last layer is held."""
+        if isinstance(self.hold_first_last, BitWidths):
+            return self.hold_first_last
+        return UNIFORM_REFERENCE if errors is None else errors.least(name, pairs)
 
     def _with_adc_bits(self, bits: BitWidths) -> tuple[BitWidths, ...]:
         if bits.adc_bits is not None or not self.adc_bits:

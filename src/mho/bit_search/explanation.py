@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from mho.bit_search.evaluation import EvaluationRecord
 from mho.bit_search.goal import Goal, excess_losses
 from mho.bit_search.objective import Objective
-from mho.bit_search.sensitivity import OPERANDS, WITH_ADC, SensitivityModel, places_of
+from mho.bit_search.operands import WITH_ADC, Operands
+from mho.bit_search.sensitivity import SensitivityModel
 from mho.bit_search.space import SearchSpace
 from mho.errors import MhoError
 from mho.policy import MAX_BITS, MIN_BITS, BitWidths, Policy, policy_schema
@@ -177,19 +178,18 @@ def explain_policy(
     """
     cost = space.cost_of(policy)
     samples, unit = _draw_samples(space, goal, records, generator)
-    names = WITH_ADC if space.adc_bits else OPERANDS
-    layers = []
+    known, layers = Operands.of(space), []
     for number, name in enumerate(space.layer_names):
-        operands = []
-        for place, operand in enumerate(names):
+        operands, places = [], known.places_of(name, policy[name])
+        for place, operand in enumerate(known.names[: len(WITH_ADC)]):
             bits = getattr(policy[name], _FIELDS[operand])
             if bits is None:
                 continue
-            losses = unit * samples[:, number, place]
+            losses = unit * samples[:, number]
             less, more = (
                 _step(space, policy, name, operand, other, cost, losses) for other in _next_bits(space, operand, bits)
             )
-            own = losses[:, places_of(policy[name], len(names))[place] - 1]
+            own = losses[:, place, places[place] - 1]
             operands.append(OperandExplanation(operand, bits, _summarize(own), less, more))
         layers.append(LayerExplanation(name, tuple(operands)))
     scores = {record.policy: record.score for record in records}
@@ -215,7 +215,7 @@ def _draw_samples(
             where="explanation of a policy",
             expected=f"{LEAST_EVALUATIONS} or more",
         )
-    model = SensitivityModel(space.layer_names, operands=len(WITH_ADC if space.adc_bits else OPERANDS))
+    model = SensitivityModel(space.layer_names, operands=Operands.of(space))
     excess, unit = excess_losses(goal, records)
     model.fit([record.policy for record in records], excess, unit)
     return np.stack([model.excess(), *(model.excess(generator) for _ in range(DRAWS))]), unit
@@ -230,14 +230,16 @@ def _next_bits(space: SearchSpace, operand: str, bits: int) -> tuple[int | None,
 def _step(
     space: SearchSpace, policy: Policy, name: str, operand: str, bits: int | None, cost: int, losses: FloatArray
 ) -> BitStep | None:
-    """Tell what `bits` would make of a policy; `losses` [samples, 8] are those of the operand."""
+    """Tell what `bits` would make of a policy; `losses` [samples, operands, 8] are those of the layer."""
     if bits is None:
         return None
     changed: BitWidths = replace(policy[name], **{_FIELDS[operand]: bits})
-    operands = 1 + WITH_ADC.index(operand)
-    places = [places_of(widths, operands)[-1] - 1 for widths in (changed, policy[name])]
-    other = space.cost_of(policy.replace({name: changed}))
-    return BitStep(bits, other - cost, _summarize(losses[:, places[0]] - losses[:, places[1]]))
+    operands, other = Operands.of(space), space.cost_of(policy.replace({name: changed}))
+    then, now = (
+        losses[:, np.arange(len(operands)), np.array(operands.places_of(name, widths)) - 1].sum(axis=1)
+        for widths in (changed, policy[name])
+    )
+    return BitStep(bits, other - cost, _summarize(then - now))
 
 
 def _summarize(losses: FloatArray) -> Loss:

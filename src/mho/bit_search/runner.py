@@ -228,7 +228,7 @@ def run_search(
         name_of(method), space, evaluator, log, options, on_progress, measurer or LocalMeasurer(evaluator)
     )
     reference = _measure_reference(state)
-    goal = make_goal(reference, _find_full_accuracy(state, reference), options, space, limit)
+    goal = make_goal(_find_full_figures(state, reference), options, space, limit)
     state.start(goal, given)
     method_at_work = make_method(space, goal, options.budget, generator)
     for record in state.records:
@@ -277,26 +277,24 @@ def _measure_reference(state: SearchState) -> EvaluationRecord:
     return reference
 
 
-def _find_full_accuracy(state: SearchState, reference: EvaluationRecord) -> float:
-    """Return the accuracy that drops count from: that of the reference, by exact integers where chips evaluate.
+def _find_full_figures(state: SearchState, reference: EvaluationRecord) -> tuple[float, float]:
+    """Return the accuracy and the loss of the reference, by exact integers where chips evaluate.
 
-    So what chips lose is part of the drop, and a chip that loses much is no excuse for losing more.
+    So what chips lose is part of the drop, and a chip that loses much is no excuse for losing more. Where uniform 8/8
+    is near chance on chips, a loss that counted from there would tell none of the better policies apart.
     """
-    assert reference.accuracy is not None, "the reference was measured"
-    evaluator, known = state.evaluator, state.limits.reference_accuracy
-    if known is not None:
-        return known
-    if not (isinstance(evaluator, ChipAwareEvaluator) and evaluator.is_on_chips):
-        return reference.accuracy
-    variants = (Variant(repeat=repeat, is_exact=True) for repeat in range(reference.seeds))
-    exact = pool([record for variant in variants for record in state.measure_as(variant, [reference.policy])])
-    assert exact.accuracy is not None, "its training did not fail on chips either"
-    return exact.accuracy
+    evaluator, full = state.evaluator, reference
+    if isinstance(evaluator, ChipAwareEvaluator) and evaluator.is_on_chips:
+        variants = (Variant(repeat=repeat, is_exact=True) for repeat in range(reference.seeds))
+        full = pool([record for variant in variants for record in state.measure_as(variant, [reference.policy])])
+    assert full.accuracy is not None, "its training did not fail on chips either"
+    assert full.score is not None, "measured with its accuracy"
+    known = state.limits.reference_accuracy
+    return full.accuracy if known is None else known, full.score
 
 
 def make_goal(
-    reference: EvaluationRecord,
-    full_accuracy: float,
+    full_figures: tuple[float, float],
     options: SearchLimits,
     space: SearchSpace,
     cost_budget: int | None,
@@ -304,18 +302,17 @@ def make_goal(
     """Return what a search is after.
 
     Args:
-        reference: the record of uniform 8/8.
-        full_accuracy: that drops count from, 0..1.
+        full_figures: accuracy, 0..1, and loss of uniform 8/8 that drops and excess losses count from.
         options: what may be lost or cost.
         space: what is searched.
         cost_budget: what the best policy may cost, in the unit of the space's objective; None: what accuracy allows.
     """
-    assert reference.score is not None, "the reference was measured"
+    full_accuracy, full_score = full_figures
     return Goal(
         full_accuracy,
         options.allowed_drop,
         space.reference_cost,
-        reference.score,
+        full_score,
         space.objective,
         cost_budget,
         options.whole_front,

@@ -18,15 +18,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mho.bit_search.operands import BITS, WITH_ADC, WITH_ARRAY, Operands
 from mho.errors import ConfigError
-from mho.policy import MAX_BITS, BitWidths, Policy
+from mho.policy import MAX_BITS, Policy
 
 FloatArray = NDArray[np.float64]
 
-OPERANDS = ("weight", "activation")
-"""Operands of a layer, in the order of all arrays here."""
-WITH_ADC = (*OPERANDS, "ADC")
-"""The same where a search chooses the bits of ADCs too."""
 _ADC_SHIFT = 3.0 * np.log(4.0)
 """How much more the logarithm of a sensitivity is for ADCs: bits of sums take three more for the same loss, about."""
 
@@ -69,12 +66,12 @@ class SensitivityPrior:
 
     def __post_init__(self) -> None:
         where = f"prior from {self.source}"
-        is_sound = self.offsets.ndim == 2 and self.offsets.shape[1] in (len(OPERANDS), len(WITH_ADC))
+        is_sound = self.offsets.ndim == 2 and self.offsets.shape[1] in (len(BITS), len(WITH_ADC), len(WITH_ARRAY))
         if not is_sound or self.stds.shape != self.offsets.shape:
             raise ConfigError(
                 f"offsets have shape {list(self.offsets.shape)} and their deviations {list(self.stds.shape)}",
                 where=where,
-                expected=f"[layers, {len(OPERANDS)}] both, or {len(WITH_ADC)} operands with ADCs",
+                expected=f"[layers, {len(BITS)}], or {len(WITH_ADC)} operands with ADCs, {len(WITH_ARRAY)} with arrays",
             )
         if self.profiles.shape != (self.offsets.shape[1], MAX_BITS):
             raise ConfigError(f"profiles have shape {list(self.profiles.shape)}", where=where)
@@ -84,7 +81,7 @@ class SensitivityPrior:
             raise ConfigError("a standard deviation is not above 0", where=where)
 
     @classmethod
-    def nothing(cls, layers: int, operands: int = len(OPERANDS)) -> SensitivityPrior:
+    def nothing(cls, layers: int, operands: int = len(BITS)) -> SensitivityPrior:
         """Know nothing of any of the layers."""
         offsets, profiles = np.zeros((layers, operands)), np.zeros((operands, MAX_BITS))
         return cls(offsets, np.full(offsets.shape, UNKNOWN_STD), 1.0, 1.0, profiles, "nothing")
@@ -101,42 +98,37 @@ class SensitivityPrior:
         return SensitivityPrior(offsets, stds, self.slope, self.slope_std, profiles, self.source)
 
 
-def places_of(bits: BitWidths, operands: int) -> tuple[int, ...]:
-    """Return a layer's bits of each operand as 1..8: ADCs of more lose as little as those of 8."""
-    adc_bits = MAX_BITS if bits.adc_bits is None else min(bits.adc_bits, MAX_BITS)
-    return (bits.weight_bits, bits.act_bits, adc_bits)[:operands]
-
-
 class SensitivityModel:
     """Bayesian regression (Laplace approximation) of excess loss on bits.
 
-    Parameters, in this order: log sensitivity of every layer's weights, then of every layer's activations; the
-    logarithm of the shared factor of weight bits 1..8, then of activation bits 1..8; the logarithm of the excess that
-    all policies share; the slope of what is known beforehand; the common mean.
+    Parameters, in this order: log sensitivity of every layer's weights, then of every layer's activations and of its
+    other operands; the logarithm of the shared factor of weight bits 1..8, then of the others' bits; the logarithm of
+    the excess that all policies share; the slope of what is known beforehand; the common mean.
 
     Args:
         layer_names: layers in execution order.
         prior: of these layers; None: nothing.
-        operands: how many of `WITH_ADC` layers have bits of.
+        operands: that layers have bits of; those of the space.
 
     Raises:
         ConfigError: the prior is of another number of layers.
     """
 
     def __init__(
-        self, layer_names: Sequence[str], prior: SensitivityPrior | None = None, operands: int = len(OPERANDS)
+        self, layer_names: Sequence[str], prior: SensitivityPrior | None = None, operands: Operands | None = None
     ) -> None:
-        self.layer_names, self.operands = tuple(layer_names), operands
-        nothing = SensitivityPrior.nothing(len(self.layer_names), operands)
-        self.prior = nothing if prior is None else prior.of_operands(operands)
+        self.layer_names, self.operands = tuple(layer_names), Operands() if operands is None else operands
+        count = len(self.operands)
+        nothing = SensitivityPrior.nothing(len(self.layer_names), count)
+        self.prior = nothing if prior is None else prior.of_operands(count)
         if len(self.prior.offsets) != len(self.layer_names):
             raise ConfigError(
                 f"prior of {len(self.prior.offsets)} layers",
                 where=f"prior from {self.prior.source}",
                 expected=f"{len(self.layer_names)} layers",
             )
-        self._terms = operands * len(self.layer_names)
-        self._size = self._terms + operands * MAX_BITS + 3
+        self._terms = count * len(self.layer_names)
+        self._size = self._terms + count * MAX_BITS + 3
         self._offset, self._slope, self._common = self._size - 3, self._size - 2, self._size - 1
         offsets = self.prior.offsets - self.prior.offsets.mean()
         self._offsets: FloatArray = offsets.T.reshape(-1)
@@ -144,7 +136,8 @@ class SensitivityModel:
         self._center[self._common] = -np.log(2.0 * self._terms)
         self._center[self._slope] = self.prior.slope
         self._center[: self._terms] = self._center[self._common] + self.prior.slope * self._offsets
-        self._center[len(OPERANDS) * len(self.layer_names) : self._terms] += _ADC_SHIFT
+        adcs = slice(len(BITS) * len(self.layer_names), len(WITH_ADC) * len(self.layer_names))
+        self._center[: self._terms][adcs] += _ADC_SHIFT
         self._center[self._terms : self._offset] = self.prior.profiles.reshape(-1)
         self._center[self._offset] = _OFFSET_MEAN
         self._precision = self._prior_precision()
@@ -157,20 +150,20 @@ class SensitivityModel:
 
         Of ADCs it is that at 5 bits.
         """
-        found = self._mean[: self._terms].reshape(self.operands, -1).T.copy()
-        found[:, len(OPERANDS) :] -= _ADC_SHIFT
+        found = self._mean[: self._terms].reshape(len(self.operands), -1).T.copy()
+        found[:, len(BITS) : len(WITH_ADC)] -= _ADC_SHIFT
         return found
 
     @property
     def deviations(self) -> FloatArray:
         """Standard deviations of `log_sensitivities` [layers, operands]."""
         variances = (self._root[: self._terms] ** 2).sum(axis=1)
-        return np.sqrt(variances).reshape(self.operands, -1).T
+        return np.sqrt(variances).reshape(len(self.operands), -1).T
 
     @property
     def profiles(self) -> FloatArray:
         """Most probable logarithms of the factors that all layers share, [operands, 8]."""
-        return self._mean[self._terms : self._offset].reshape(self.operands, MAX_BITS).copy()
+        return self._mean[self._terms : self._offset].reshape(len(self.operands), MAX_BITS).copy()
 
     def fit(self, policies: Sequence[Policy], excess: FloatArray, unit: float) -> None:
         """Fit to the excess losses [policies] of evaluated policies; `unit` is the excess that may be lost, > 0."""
@@ -223,14 +216,14 @@ class SensitivityModel:
         return self._excess(value if generator is None else value + self._root @ generator.standard_normal(self._size))
 
     def _excess(self, value: FloatArray) -> FloatArray:
-        shared = value[self._terms : self._offset].reshape(self.operands, MAX_BITS)
+        shared = value[self._terms : self._offset].reshape(len(self.operands), MAX_BITS)
         decay = shared + (2.0 - np.arange(1, MAX_BITS + 1)) * np.log(4.0)
-        logs = value[: self._terms].reshape(self.operands, -1).T[:, :, None] + decay
+        logs = value[: self._terms].reshape(len(self.operands), -1).T[:, :, None] + decay
         found: FloatArray = np.exp(np.minimum(logs, _LARGEST_LOG))
         return found
 
     def _bits_of(self, policy: Policy) -> list[int]:
-        places = [places_of(policy[name], self.operands) for name in self.layer_names]
+        places = [self.operands.places_of(name, policy[name]) for name in self.layer_names]
         return [place for operand in zip(*places, strict=True) for place in operand]
 
     def _prior_precision(self) -> FloatArray:
@@ -253,7 +246,7 @@ class SensitivityModel:
 
     def _predict(self, value: FloatArray, bits: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
         """Return log(_FLOOR + excess) of policies [N] and its derivatives [N, parameters]."""
-        operand = np.repeat(np.arange(self.operands), len(self.layer_names))
+        operand = np.repeat(np.arange(len(self.operands)), len(self.layer_names))
         where = self._terms + operand * MAX_BITS + bits - 1
         logs = value[: self._terms] + value[where] + (2.0 - bits) * np.log(4.0)
         terms = np.exp(np.minimum(logs, _LARGEST_LOG))

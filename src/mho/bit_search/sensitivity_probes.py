@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from mho.bit_search.divergences import Probe, probe_divergences
-from mho.bit_search.sensitivity import OPERANDS, FloatArray, SensitivityPrior
+from mho.bit_search.operands import BITS
+from mho.bit_search.sensitivity import FloatArray, SensitivityPrior
 from mho.data.dataset import Split
 from mho.errors import ConfigError, InputFileError
 from mho.input_files import read_json
@@ -48,7 +49,7 @@ class Probes:
     samples: int
 
     def __post_init__(self) -> None:
-        shape = len(self.layer_names), len(OPERANDS), len(self.bits)
+        shape = len(self.layer_names), len(BITS), len(self.bits)
         is_finite = self.divergences.shape == shape and bool(np.isfinite(self.divergences).all())
         if not is_finite or (self.divergences < 0).any() or not self.bits:
             raise ConfigError("divergences are no finite numbers >= 0", where="probes", expected=f"[{shape}]")
@@ -65,7 +66,7 @@ class Probes:
     def prior(self) -> SensitivityPrior:
         """Return what searches may expect of the layers."""
         offsets = self.log_sensitivities
-        stds, profiles = np.full(offsets.shape, _STD), np.zeros((len(OPERANDS), MAX_BITS))
+        stds, profiles = np.full(offsets.shape, _STD), np.zeros((len(BITS), MAX_BITS))
         source = f"forward passes on {self.samples} samples"
         return SensitivityPrior(offsets, stds, _SLOPE, _SLOPE_STD, profiles, source)
 
@@ -124,4 +125,4 @@ def probe_layers(
     found = probe_divergences(
         trainable, batches, every, split.task, reference=reference, samples=len(split), on_progress=on_progress
     )
-    return Probes(names, ordered, found.reshape(len(names), len(OPERANDS), len(ordered)), len(split))
+    return Probes(names, ordered, found.reshape(len(names), len(BITS), len(ordered)), len(split))

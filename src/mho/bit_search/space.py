@@ -3,6 +3,7 @@
 The space knows costs and constraints, nothing of accuracy. A choice is *dominated* where another choice of the same
 layer has at least as many bits in all widths and is no slower: it can only lose accuracy and gain nothing, so it is
 dropped before the search. Widths are those of weights, activations and, where they are searched too, of conversions.
+Where policies are judged on arrays that are not ideal, it must also be predicted to err no more there.
 This is exact: latencies of layers add up but for the writes that they share, and where a
 layer may share one, the other choice must be no slower in every share of the crossbar. The mode that follows the paper
 to the letter keeps every choice.
@@ -18,6 +19,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from mho.bit_search.array_errors import ArrayErrors
 from mho.bit_search.constraints import SearchConstraints
 from mho.bit_search.objective import Objective
 from mho.bit_search.policy_costs import PolicyCosts
@@ -81,6 +83,7 @@ class SearchSpace:
         shared: what layers save that are written at once; None where costs add up.
         costs: of policies; None for the latency on one crossbar, which is the sum of the layers' less what they share.
         adc_bits: with how many bits some layer's sums may be converted, ascending; empty where none has its own.
+        errors: that layers are predicted to have on arrays; None where policies are judged by exact integers.
     """
 
     layers: tuple[LayerChoices, ...]
@@ -90,6 +93,7 @@ class SearchSpace:
     shared: SharedWrites | None = None
     costs: PolicyCosts | None = None
     adc_bits: tuple[int, ...] = ()
+    errors: ArrayErrors | None = None
 
     @classmethod
     def build(
@@ -101,6 +105,7 @@ class SearchSpace:
         *,
         prune: bool = True,
         shared: SharedWrites | None = None,
+        errors: ArrayErrors | None = None,
     ) -> SearchSpace:
         """Build the space of a network from its latencies on one crossbar, and constraints.
 
@@ -113,6 +118,7 @@ class SearchSpace:
             prune: drop dominated choices.
             shared: what layers save that are written at once, see `cost_model.table`; its activation widths
                 are those of `latency_ps` times the ADC bits, see `share_index`.
+            errors: that layers are predicted to have on arrays; None where policies are judged by exact integers.
 
         Raises:
             ConfigError: the table has another shape, or holds a latency that is not positive.
@@ -123,11 +129,12 @@ class SearchSpace:
 
         def keep(index: int, choices: Sequence[BitWidths]) -> list[int]:
             demands = _demands(index, [_index(bits, adc_bits) for bits in choices], table, shared)
-            return _non_dominated(choices, lambda a, b: bool((demands[a] <= demands[b]).all()))
+            own = list(layer_names)[index]
+            return _non_dominated(own, choices, lambda a, b: bool((demands[a] <= demands[b]).all()), errors)
 
-        choices = _list_choices(layer_names, constraints)
+        choices = _list_choices(layer_names, constraints, errors)
         layers = _list_layers(layer_names, table, features, choices, adc_bits, keep if prune else None)
-        return cls(layers, table, np.asarray(features, dtype=np.float32), prune, shared, None, adc_bits)
+        return cls(layers, table, np.asarray(features, dtype=np.float32), prune, shared, None, adc_bits, errors)
 
     @classmethod
     def of_costs(
@@ -138,26 +145,28 @@ class SearchSpace:
         constraints: SearchConstraints,
         *,
         prune: bool = True,
+        errors: ArrayErrors | None = None,
     ) -> SearchSpace:
         """Build the space of a network under another objective than the latency on one crossbar.
 
         Args:
             layer_names: MVM layers in execution order.
             costs: of policies.
-            features, constraints, prune: as of `build`.
+            features, constraints, prune, errors: as of `build`.
 
         Raises:
             ConfigError, PolicyError: as `build`.
         """
         names, adc_bits = list(layer_names), constraints.specified_adc_bits()
-        choices = _list_choices(names, constraints)
+        choices = _list_choices(names, constraints, errors)
         table = costs.tabulate(adc_bits, choices)
 
         def keep(index: int, choices: Sequence[BitWidths]) -> list[int]:
-            return _non_dominated(choices, lambda a, b: costs.covers(names[index], choices[a], choices[b]))
+            own = names[index]
+            return _non_dominated(own, choices, lambda a, b: costs.covers(own, choices[a], choices[b]), errors)
 
         layers = _list_layers(names, table, features, choices, adc_bits, keep if prune else None)
-        return cls(layers, table, np.asarray(features, dtype=np.float32), prune, None, costs, adc_bits)
+        return cls(layers, table, np.asarray(features, dtype=np.float32), prune, None, costs, adc_bits, errors)
 
     @property
     def objective(self) -> Objective:
@@ -280,11 +289,13 @@ def _list_layers(
     return tuple(layers)
 
 
-def _list_choices(names: Sequence[str], constraints: SearchConstraints) -> list[tuple[BitWidths, ...]]:
+def _list_choices(
+    names: Sequence[str], constraints: SearchConstraints, errors: ArrayErrors | None
+) -> list[tuple[BitWidths, ...]]:
     """Return what each layer may take, before any choice is dropped. Raises `PolicyError`, see `SearchSpace.build`."""
     constraints.check_against(names)
     ends = (0, len(names) - 1)
-    return [constraints.choices_for(name, is_end=number in ends) for number, name in enumerate(names)]
+    return [constraints.choices_for(name, is_end=number in ends, errors=errors) for number, name in enumerate(names)]
 
 
 def share_index(act_index: NDArray[np.int64], adc_index: NDArray[np.int64], count: int) -> NDArray[np.int64]:
@@ -318,12 +329,16 @@ def _demands(
     )
 
 
-def _non_dominated(choices: Sequence[BitWidths], costs_no_more: Callable[[int, int], bool]) -> list[int]:
-    """Return the indices of the choices that no other choice beats in bits without demanding more."""
+def _non_dominated(
+    name: str, choices: Sequence[BitWidths], costs_no_more: Callable[[int, int], bool], errors: ArrayErrors | None
+) -> list[int]:
+    """Return the indices of a layer's choices that no other beats in bits without demanding more or erring more."""
 
     def beats(a: int, b: int) -> bool:
         wide, narrow = choices[a], choices[b]
         wider = wide.weight_bits >= narrow.weight_bits and wide.act_bits >= narrow.act_bits
-        return a != b and wider and wide.converts_as_finely(narrow) and costs_no_more(a, b)
+        if not (a != b and wider and wide.converts_as_finely(narrow) and costs_no_more(a, b)):
+            return False
+        return errors is None or errors.errs_no_more(name, wide, narrow)
 
     return [k for k in range(len(choices)) if not any(beats(other, k) for other in range(len(choices)))]

@@ -50,7 +50,7 @@ class MachineArrays:
         """
         grids = {node.name: node.quantization for node in network.mvm_nodes}
         found = {}
-        for name, mapping in self._map(network, policy).items():
+        for name, mapping in self.map_layers(network, policy).items():
             if mapping.is_digital:
                 continue
             if (name, mapping) not in self._arrays:
@@ -61,7 +61,8 @@ class MachineArrays:
             found[name] = self._arrays[name, mapping]
         return found
 
-    def _map(self, network: Network, policy: Policy) -> Mapping[str, LayerMapping]:
+    def map_layers(self, network: Network, policy: Policy) -> Mapping[str, LayerMapping]:
+        """Return how each layer lies in crossbars, by name, those of the digital unit too. Raises as `find`."""
         if self._accelerator.chip.crossbars > 1:
             if self._chip is None:
                 self._chip = ChipCostModel(network, self._accelerator, CostObjective.LATENCY, model=self._model)

@@ -147,7 +147,7 @@ class ChooseMapping:
         if self.search.cost_budget is None:
             return True
         try:
-            make_space(self.prepared.float_network.folder / FLOAT_FILE, self.search, material)
+            make_space(self.prepared.float_network.folder / FLOAT_FILE, self.search, material, self.evaluation)
         except ConfigError:  # all else that may be wrong was refused before the run began
             return False
         return True

@@ -151,7 +151,7 @@ def _prepare(
     opened = stack.enter_context(open_run_directory(run.directory, fresh=False))
     progress = make_progress(estimate_work(run, material, PREPARATION)) if make_progress else RunProgress()
     _, prepared = prepare(run, material, StageRunner(opened, progress, material.computing).get)
-    space = make_space(prepared.float_network.folder / FLOAT_FILE, run.search, material)
+    space = make_space(prepared.float_network.folder / FLOAT_FILE, run.search, material, run.evaluation)
     evaluator, notes = prepared.make_evaluator(run.evaluation, run.search.budget, run.run.seed)
     log = EvaluationLog(opened.path / EVALUATIONS / f"{problem_hash(evaluator.problem)[:16]}.jsonl", evaluator.problem)
     measurer = stack.enter_context(execution.open(space, evaluator, log, batch, storage=None))

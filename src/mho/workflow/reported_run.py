@@ -148,7 +148,8 @@ def collect_extras(reported: ReportedRun) -> Extras:
     measured = None if (raw := found.get("sensitivities")) is None else Sensitivities.model_validate(raw)
 
     def space() -> SearchSpace:
-        return make_space(reported.stages["float"].folder / FLOAT_FILE, reported.config.search, material)
+        config, network_file = reported.config, reported.stages["float"].folder / FLOAT_FILE
+        return make_space(network_file, config.search, material, config.evaluation)
 
     def explain() -> tuple[OperandWorth, ...]:
         return collect_worths(search, space(), found["index"], reported.config.run.seed)

@@ -236,7 +236,7 @@ def prepare(config: RunConfig, material: Material, get: Callable[[Stage], StageR
     # Here, so that impossible limits or hardware are reported before hours of training, not after.
     is_open = is_bound_open(material, config.evaluation)
     loosest = material.on(material.accelerator.with_max_error("none")) if is_open else material
-    make_space(network.folder / NETWORK_FILE, config.search, loosest)
+    make_space(network.folder / NETWORK_FILE, config.search, loosest, config.evaluation)
     check_noise(network.folder / NETWORK_FILE, config.qat, material.accelerator, material.mapping)
     float_network = get(TrainFloat(material, network, config.float_training, seed, config.network.has_weights))
     prepared = Prepared(material, float_network, get(Calibrate(material, float_network)), config.calibration.effort)
@@ -244,7 +244,7 @@ def prepare(config: RunConfig, material: Material, get: Callable[[Stage], StageR
         choice = ChooseMapping(prepared, tuple(network.figures["layers"]), config.evaluation, config.search, seed)
         prepared = choice.apply(get(choice).figures)
     if (training := config.evaluation.shared_training) is not None:
-        space = make_space(network.folder / NETWORK_FILE, config.search, prepared.material)
+        space = make_space(network.folder / NETWORK_FILE, config.search, prepared.material, config.evaluation)
         choices = {layer.name: layer.choices for layer in space.layers}
         prepared = replace(prepared, shared=get(TrainShared(prepared, choices, training, seed)))
     return network, prepared
@@ -261,7 +261,8 @@ def _search(chain: Chain, search: Search, reference: StageResult) -> StageResult
 def _last_budget(config: RunConfig, prepared: Prepared) -> LastBudget | None:
     if not config.search.last_budget:
         return None
-    space = make_space(prepared.float_network.folder / FLOAT_FILE, config.search, prepared.material)
+    network_file = prepared.float_network.folder / FLOAT_FILE
+    space = make_space(network_file, config.search, prepared.material, config.evaluation)
     return LastBudget(config.search.last_budget, space)
 
 

@@ -62,11 +62,22 @@ class FailedSearch:
         others = (one for one in log.records if one.fidelity == fidelity and one.policy != reference.policy)
         records = (reference, *(_count(one, space) for one in others if space.contains(one.policy)))
         budget = None if limits.cost_budget is None else limits.cost_budget.of(space.reference_cost)
-        full = exact_accuracy(self.reference.figures) if evaluator.is_on_chips else reference.accuracy
-        assert full is not None, "it was measured"
-        goal = make_goal(reference, full, limits, space, budget)
+        goal = make_goal(self._full_figures(reference, log, evaluator), limits, space, budget)
         best = select_best(goal, records)
         return SearchResult(str(self.search.settings.method), goal, reference, best, records, front_of(records), FAILED)
+
+    def _full_figures(
+        self, reference: EvaluationRecord, log: EvaluationLog, evaluator: QatEvaluator
+    ) -> tuple[float, float]:
+        """Return accuracy and loss that drops count from, as a search does (`mho.bit_search.runner`)."""
+        from mho.bit_search.evaluation import Variant
+
+        exact = log.find(reference.policy, evaluator.at(Variant(is_exact=True)).fidelity)
+        full = exact if evaluator.is_on_chips and exact is not None and exact.is_ok else reference
+        assert full.accuracy is not None, "it was measured"
+        assert full.score is not None, "it was measured"
+        accuracy = exact_accuracy(self.reference.figures) if evaluator.is_on_chips else full.accuracy
+        return accuracy, full.score
 
     def _stand_in(self, fidelity: str) -> EvaluationRecord:
         """Return a record of uniform 8/8 as it was made in full."""

@@ -179,8 +179,9 @@ class SearchSettings(FrozenModel):
     """Fewest bits of an activation."""
     max_act_bits: int = Field(default=8, ge=1, le=8)
     """Most bits of an activation."""
-    hold_first_last: Widths | Literal["none"] = "8/8"
-    """Widths at which the first and the last layer are held; "none": they are searched too."""
+    hold_first_last: Widths | Literal["auto", "none"] = "auto"
+    """Widths at which the first and the last layer are held. "auto": 8/8, and where accuracy is that on chips that are
+    not ideal, the allowed widths that are predicted to err least there; "none": both layers are searched too."""
     weight_bits_multiple: int | Literal["auto", "cell"] = "auto"
     """Weight bits are multiples of this; "cell": of the cell's bits; "auto": of the cell's bits under the paper's
     mapping, which cannot use a partly filled cell, and any under the best."""
@@ -227,7 +228,7 @@ class SearchSettings(FrozenModel):
     @property
     def has_adc_bits(self) -> bool:
         """True where layers may convert with bits of their own, so that candidates are evaluated on arrays."""
-        held = () if self.hold_first_last == "none" else (self.hold_first_last,)
+        held = () if self.hold_first_last in ("auto", "none") else (self.hold_first_last,)
         given = (*held, *self.pins.values()) if self.policy is None else self.policy.values()
         adc_bits = (BitWidths.parse(widths).adc_bits for widths in given)
         return bool(self.adc_bits) or any(bits is not None for bits in adc_bits)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mho.bit_search.goal import select_nearest
 from mho.bit_search.methods import GIVEN
@@ -149,7 +149,8 @@ class Search:
 
     def space(self) -> SearchSpace:
         """Return what the search may propose."""
-        return make_space(self.prepared.float_network.folder / FLOAT_FILE, self.settings, self.prepared.material)
+        network_file = self.prepared.float_network.folder / FLOAT_FILE
+        return make_space(network_file, self.settings, self.prepared.material, self.evaluation)
 
     def _figures(self, result: SearchResult, space: SearchSpace, fidelity: str) -> Figures:
         return {
@@ -220,8 +221,23 @@ def read_cost_budget(settings: SearchSettings) -> CostBudget | None:
     return CostBudget.parse(settings.cost_budget, Objective(settings.objective))
 
 
-def make_space(network_file: Path, settings: SearchSettings, material: Material) -> SearchSpace:
+def _read_held(held: str) -> BitWidths | Literal["auto"] | None:
+    """Return at which widths the first and the last layer are held, as `SearchConstraints` takes it."""
+    if held == "auto":
+        return "auto"
+    return None if held == "none" else BitWidths.parse(held)
+
+
+def make_space(
+    network_file: Path, settings: SearchSettings, material: Material, evaluation: EvaluationSettings
+) -> SearchSpace:
     """Return what a search of the network in `network_file` may propose; its weights do not matter.
+
+    Args:
+        network_file: the network, in float.
+        settings: what may be proposed.
+        material: hardware, and whose chips count.
+        evaluation: whether they do.
 
     Raises:
         ConfigError: the settings leave no widths, or nothing as cheap as the cost budget, or the accelerator does
@@ -243,7 +259,7 @@ def make_space(network_file: Path, settings: SearchSettings, material: Material)
         max_weight_bits=settings.max_weight_bits,
         min_act_bits=settings.min_act_bits,
         max_act_bits=settings.max_act_bits,
-        hold_first_last=None if held == "none" else BitWidths.parse(held),
+        hold_first_last=_read_held(held),
         weight_bits_multiple=accelerator.crossbar.cell_bits if multiple == "cell" else multiple,
         pins={name: BitWidths.parse(widths) for name, widths in (settings.policy or settings.pins).items()},
         ranges={name: BitRange(own.weights, own.acts) for name, own in settings.ranges.items()},
@@ -260,6 +276,7 @@ def make_space(network_file: Path, settings: SearchSettings, material: Material)
         mapping=material.mapping,
         prune=prune,
         objective=Objective(settings.objective),
+        chips=None if evaluation.accuracy_of == "exact" else material.chips,
     )
     budget = read_cost_budget(settings)
     limit = None if budget is None else budget.of(space.reference_cost)

@@ -13,6 +13,7 @@ from small_spaces import AdcEvaluator, adc_space
 from mho.bit_search.api import make_space
 from mho.bit_search.constraints import SearchConstraints
 from mho.bit_search.objective import Objective
+from mho.bit_search.operands import WITH_ADC, Operands
 from mho.bit_search.paper_environment import BitWidthEnvironment
 from mho.bit_search.sensitivity import SensitivityModel, SensitivityPrior
 from mho.bit_search.space import SearchSpace
@@ -149,7 +150,7 @@ def test_an_episode_of_the_papers_agent_has_three_steps_a_layer_and_ends_in_the_
 
 def test_the_model_tells_sensitivities_to_adcs_apart():
     space = plain_space(prune=False)
-    model = SensitivityModel(NAMES, None, 3)
+    model = SensitivityModel(NAMES, None, Operands(WITH_ADC))
     policies = [*random_policies(space, 60, seed=4)]
     losses = np.array([AdcEvaluator().evaluate(policy).score for policy in policies])
     model.fit(policies, losses, 0.02)
@@ -166,7 +167,7 @@ def test_what_is_known_of_weights_and_activations_serves_with_adcs_too():
     assert more.profiles.shape == (3, 8)
     np.testing.assert_array_equal(more.of_operands(2).offsets, known.offsets)
     np.testing.assert_allclose(
-        SensitivityModel("abcd", more, 3).increases()[:, :2],
+        SensitivityModel("abcd", more, Operands(WITH_ADC)).increases()[:, :2],
         SensitivityModel("abcd", known).increases() * 4 / 6,
         rtol=1e-9,
     )

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from search_problem import SmoothEvaluator, resnet18_layers, resnet18_space
 
-from mho.bit_search.sensitivity import OPERANDS, SensitivityModel, SensitivityPrior
+from mho.bit_search.operands import BITS
+from mho.bit_search.sensitivity import SensitivityModel, SensitivityPrior
 from mho.bit_search.space_policies import draw_policy
 from mho.errors import ConfigError
 
@@ -103,7 +104,7 @@ def test_a_prior_that_is_wrong_is_overruled_by_evaluations():
     ],
 )
 def test_a_prior_is_checked(change, message):
-    content = {"offsets": np.zeros((3, 2)), "stds": np.ones((3, 2)), "profiles": np.zeros((len(OPERANDS), 8))}
+    content = {"offsets": np.zeros((3, 2)), "stds": np.ones((3, 2)), "profiles": np.zeros((len(BITS), 8))}
     with pytest.raises(ConfigError, match=message):
         SensitivityPrior(**{**content, **change}, slope=1.0, slope_std=1.0, source="a test")
 

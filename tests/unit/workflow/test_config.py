@@ -43,7 +43,7 @@ def load(tmp_path: Path, text: str = GOOD, **given) -> RunConfig:
 def test_a_short_file_is_enough_and_defaults_are_reported(tmp_path):
     config = load(tmp_path)
     assert config.directory == Path("runs/sample")
-    assert config.search.hold_first_last == "8/8"
+    assert config.search.hold_first_last == "auto"
     assert config.evaluation.training is None
     assert config.to_json()["search"]["method"] == "auto"
 

@@ -48,7 +48,7 @@ def test_limits_that_the_network_cannot_meet_are_reported_before_anything_is_tra
         run=SimpleNamespace(seed=1), network=None, search=SearchSettings(budget=5, **search), float_training=None,
         evaluation=EvaluationSettings(),
     )  # fmt: skip
-    material = SimpleNamespace(accelerator=load_accelerator("pelke2026-4bit"), mapping=MappingModel.PAPER)
+    material = SimpleNamespace(accelerator=load_accelerator("pelke2026-4bit"), mapping=MappingModel.PAPER, chips=None)
 
     def get(stage):
         assert isinstance(stage, BuildNetwork), "nothing is trained"
