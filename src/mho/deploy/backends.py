@@ -88,8 +88,12 @@ class Emitted:
 
 
 def backend_names() -> tuple[str, ...]:
-    """Return the names of all backends, those of mho first; what other packages name is not loaded."""
-    return tuple(dict.fromkeys((*_BUILT_IN, *sorted(entry.name for entry in entry_points(group=GROUP)))))
+    """Return the names of all backends, those of mho first; what other packages name is not loaded.
+
+    Raises:
+        ConfigError: the entry points of a package are malformed.
+    """
+    return tuple(dict.fromkeys((*_BUILT_IN, *sorted(entry.name for entry in _list_entries()))))
 
 
 def find_backend(name: str) -> Backend:
@@ -102,7 +106,7 @@ def find_backend(name: str) -> Backend:
         module, _, attribute = _BUILT_IN[name].partition(":")
         own: Backend = getattr(importlib.import_module(module), attribute)
         return own
-    found = list(entry_points(group=GROUP, name=name))
+    found = [entry for entry in _list_entries() if entry.name == name]
     if not found:
         names = backend_names()
         raise ConfigError(f"no backend {name!r}", expected=", ".join(names), hint=suggest(name, names))
@@ -110,6 +114,15 @@ def find_backend(name: str) -> Backend:
         packages = ", ".join(sorted(_place(entry) for entry in found))
         raise ConfigError(f"several packages have a backend {name!r}", where=packages, expected="one")
     return _load(found[0])
+
+
+def _list_entries() -> list[EntryPoint]:
+    """Return what all installed packages name. Raises `ConfigError` where one's entry points are malformed."""
+    try:
+        return list(entry_points(group=GROUP))
+    except (TypeError, ValueError) as error:  # of importlib.metadata
+        what = f"an installed package has an entry_points.txt that cannot be read: {error}"
+        raise ConfigError(what, where="backends", expected="lines NAME = MODULE:VALUE") from error
 
 
 def _load(entry: EntryPoint) -> Backend:

@@ -134,7 +134,7 @@ class _Link:
         self.call("barrier")
         self._has_written = False
         status = self.call("status")
-        if status != 0:
+        if not isinstance(status, int | np.integer) or status != 0:
             raise DeviceError(f"status {status!r}", where=self._where, expected="0")
 
     def step(self, machine: Machine, item: Instruction, variables: Variables) -> None:
@@ -198,4 +198,9 @@ def _check_found(found: object, count: int, where: str) -> NDArray[np.int64]:
     if not isinstance(found, np.ndarray) or found.dtype.kind not in "iu" or found.shape != (count,):
         what = f"{found.dtype} {list(found.shape)}" if isinstance(found, np.ndarray) else f"a {type(found).__name__}"
         raise DeviceError(f"read_columns gave {what}", where=where, expected=f"integers [{count}]")
+    lowest, highest = int(found.min(initial=0)), int(found.max(initial=0))
+    if lowest < -_LARGEST_COUNT - 1 or highest > _LARGEST_COUNT:
+        raise DeviceError(
+            f"read_columns gave counts from {lowest:,} to {highest:,}", where=where, expected="integers of 32 bits"
+        )
     return found.astype(np.int64)

@@ -168,6 +168,14 @@ def test_two_packages_with_one_name_are_an_error(install):
         find_backend("listing")
 
 
+def test_malformed_entry_points_of_a_package_are_an_error_where_they_are_needed(install, program, tmp_path):
+    install(GOOD)
+    (tmp_path / "one/one-1.0.dist-info/entry_points.txt").write_text("[mho.backends]\nlisting\n")
+    with pytest.raises(ConfigError, match=r"entry_points\.txt that cannot"):
+        mho.emit(program, "listing", tmp_path / "out")
+    assert mho.emit(program, "c", tmp_path / "out").files
+
+
 def test_unknown_names_and_inputs_are_errors(install, program, tmp_path):
     install(GOOD)
     with pytest.raises(ConfigError, match="did you mean 'listing'"):
