@@ -54,9 +54,11 @@ def test_pages_show_what_the_records_hold(page):
     assert results.render(text) == text, "run python benchmarks/results.py --write"
 
 
-def test_every_record_is_shown_once():
-    shown = [name for page in results.pages() for name in results.shown_on(page.read_text(encoding="utf-8"))]
-    assert sorted(shown) == NAMES
+def test_every_record_is_shown_once_in_the_docs():
+    readme, *docs = sorted(results.pages(), key=lambda page: page.name != "README.md")
+    shown = [name for page in docs for name in results.shown_on(page.read_text(encoding="utf-8"))]
+    assert (readme.name, sorted(shown)) == ("README.md", NAMES)
+    assert set(results.shown_on(readme.read_text(encoding="utf-8"))) <= set(NAMES)
 
 
 def test_files_of_records_are_as_the_script_writes_them():
