@@ -122,7 +122,9 @@ def _header(image: ProgramImage) -> Iterator[str]:
         for number, name in enumerate(names):
             shape = "][".join(map(str, image.program.buffers[name].shape))
             yield f"/* {kind} {number}: {_comment(name)}, float32 [{shape}] */"
-    yield from ("extern const uint8_t mho_program_image[MHO_IMAGE_BYTES];", "", "#endif")
+    yield from ("#ifdef __cplusplus", 'extern "C" {', "#endif")
+    yield "extern const uint8_t mho_program_image[MHO_IMAGE_BYTES];"
+    yield from ("#ifdef __cplusplus", "}", "#endif", "", "#endif")
 
 
 def _comment(text: str) -> str:

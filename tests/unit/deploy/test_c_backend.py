@@ -54,6 +54,21 @@ def test_a_project_tests_itself(project):
 
 
 @needs_compiler
+@pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler: apt-get install g++")
+def test_firmware_in_cpp_links_with_the_library(project, tmp_path):
+    assert make(project).returncode == 0
+    source = tmp_path / "firmware.cpp"
+    source.write_text(
+        '#include "mho.h"\n#include "mho_hw.h"\n#include "mho_program.h"\nstatic mho_machine machine;\n'
+        "int main() { return mho_load(&machine, mho_program_image, MHO_IMAGE_BYTES) || mho_hw_status(); }\n"
+    )
+    headers = [f"-I{project / name}" for name in ("runtime", "program")]
+    library, program = project / "build/libmho_program.a", tmp_path / "firmware"
+    subprocess.run(["g++", *WARNINGS.split(), *headers, source, library, "-o", program], check=True)
+    assert subprocess.run([program], check=False).returncode == 0
+
+
+@needs_compiler
 def test_tiles_that_are_parts_of_wider_matrices_stay_within_their_memory(tmp_path):
     weights = np.random.default_rng(0).integers(-8, 8, (40, 8))  # 160 columns of cells, on crossbars of 8
     program = compile_small(linear_network(weights, grid(4)))

@@ -46,6 +46,10 @@ typedef struct mho_machine {
     int16_t drives[MHO_MAX_ROWS];
 } mho_machine;
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Check an image and get ready to run it; the image stays where it is. Call once. */
 mho_status mho_load(mho_machine *machine, const void *image, size_t size);
 
@@ -72,5 +76,9 @@ const char *mho_layer_name(const mho_machine *machine, uint32_t number);
 
 /* A code in words. */
 const char *mho_status_text(mho_status status);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

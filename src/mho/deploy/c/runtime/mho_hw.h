@@ -20,6 +20,10 @@ typedef struct mho_cells {
     uint32_t rows, cols, row_bytes, bits;
 } mho_cells;
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Take the chip; refuse what it cannot be. */
 mho_status mho_hw_open(const mho_chip *chip);
 
@@ -50,5 +54,9 @@ mho_status mho_hw_barrier(void);
 
 /* The hardware's own code of what went wrong; 0: nothing. */
 uint32_t mho_hw_status(void);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
