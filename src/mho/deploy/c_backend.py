@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -128,7 +129,8 @@ def _header(image: ProgramImage) -> Iterator[str]:
 
 
 def _comment(text: str) -> str:
-    return text.encode("ascii", "replace").decode().replace("*/", "* /").replace("\\", "/")
+    """Return a name as it may stand in a comment: nothing that ends or begins one, no trigraph, no end of a line."""
+    return re.sub(r"[^ -~]|[*?\\]", "_", text)
 
 
 def _content(image: ProgramImage) -> Iterator[str]:

@@ -20,6 +20,7 @@ from mho.deploy.elements import Element
 from mho.deploy.image import build_image
 from mho.deploy.image_format import CONSTANT_FIELDS, HEADER_FIELDS, pack_format
 from mho.deploy.memory_plan import plan_memory
+from mho.network.graph import TensorInfo
 from mho.program.instructions import Digital
 
 WARNINGS = "-Wall -Wextra -Wpedantic -Wconversion -Werror"
@@ -51,6 +52,24 @@ def test_a_project_tests_itself(project):
     vectors.write_text(text[:first] + "0x7f7fffff," + text[text.index(",", first) + 1 :])
     assert make(project, "test").returncode != 0
     vectors.write_text(text)
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", ["a/*b", "a*/b", "*\\ int x; /*", "what??/\nint x;", "é\u202e", "line\\\n#error"])
+def test_a_name_stays_within_its_comment(tmp_path, name):
+    network = linear_network(np.arange(-6, 6).reshape(4, 3), grid(4))
+    (node,) = network.nodes
+    network = replace(
+        network, name=name, inputs=(TensorInfo(name, (1, 3)),), nodes=(replace(node, inputs=(name, "w")),),
+        shapes={name: (1, 3), "y": (1, 4)},
+    )  # fmt: skip
+    mho.emit(compile_small(network), "c", tmp_path / "named")
+    header = tmp_path / "named/program/mho_program.h"
+    done = subprocess.run(
+        ["gcc", *WARNINGS.split(), "-std=c99", "-E", "-P", header], capture_output=True, text=True, check=True
+    )
+    assert "int x" not in done.stdout
+    assert (tmp_path / "named/README.md").read_text().splitlines()[0].startswith("# ")
 
 
 @needs_compiler
