@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -135,6 +135,8 @@ class SearchOptions:
             its chips; "exact", "statistical" or "sampled-chips" (`mho.evaluation.accuracy.AccuracyOf`). On chips,
             `allowed_drop` count from uniform 8/8 by exact integers.
         conditions: when and how chips are read; None: at once.
+        recalibrate: whether scale and bias of every channel are corrected on each chip under these conditions, before
+            it answers.
         network_evaluator: evaluates candidates instead, for instance on chips of other hardware than the accelerator's.
         batch: how many policies the method proposes before any of them is evaluated.
         processes: of this machine that evaluate them, or at most so many of the cluster; at most `batch`. They change
@@ -162,6 +164,7 @@ class SearchOptions:
     learn_from: EvaluationLog | str | Path | None = None
     accuracy_of: AccuracyOf = "auto"
     conditions: Conditions | None = None
+    recalibrate: bool = False
     network_evaluator: NetworkEvaluator | None = None
     batch: int = 1
     processes: int | None = None
@@ -277,10 +280,23 @@ def _derive_space(
 
 
 def _sample_chips(hardware: Accelerator, options: SearchOptions) -> SampledChips | None:
-    """Return the chips whose accuracy counts; None where that of exact integers, or of an evaluator given, does."""
-    if options.accuracy_of == "exact" or options.network_evaluator is not None:
-        return None
-    return sample_chips(hardware, options.conditions or Conditions(), hardware)
+    """Return the chips whose accuracy counts; None where that of exact integers, or of an evaluator given, does.
+
+    Raises:
+        ConfigError: channels are to be corrected, and no such chips are evaluated.
+    """
+    chips = None
+    if options.accuracy_of != "exact" and options.network_evaluator is None:
+        chips = sample_chips(hardware, options.conditions or Conditions(), hardware)
+    if not options.recalibrate:
+        return chips
+    if chips is None:
+        raise ConfigError(
+            f"channels are to be corrected, and no chips of {hardware.name} that err are evaluated",
+            where="mho.search: recalibrate",
+            expected="accuracies on chips of hardware that is not ideal",
+        )
+    return replace(chips, recalibrates=True)
 
 
 def _read_given(options: SearchOptions, evaluator: QatEvaluator, space: SearchSpace) -> tuple[EvaluationRecord, ...]:

@@ -42,9 +42,13 @@ class ArrayErrors:
             self._known[bits] = self._find(bits)
         return self._known[bits][name]
 
+    def with_rounding(self, name: str, bits: BitWidths) -> float:
+        """Return the relative error of a layer, that of rounding its weights and inputs to their bits included."""
+        return math.hypot(self.of(name, bits), _GRID / 2**bits.weight_bits, _GRID / 2**bits.act_bits)
+
     def errs_no_more(self, name: str, one: BitWidths, other: BitWidths) -> bool:
-        """Tell whether a layer errs no more at the widths `one` than at `other`, as far as the prediction can tell."""
-        return self.of(name, one) <= SIMILAR * self.of(name, other)
+        """Tell whether a layer errs no more at the widths `one` than at `other`, rounding included, to `SIMILAR`."""
+        return self.with_rounding(name, one) <= SIMILAR * self.with_rounding(name, other)
 
     def equivalent_bits(self, name: str, bits: BitWidths) -> int:
         """Return the bits of a uniform grid over six deviations that rounds as much as the array errs, 1..8."""
@@ -53,10 +57,7 @@ class ArrayErrors:
 
     def least(self, name: str, choices: Collection[BitWidths]) -> BitWidths:
         """Return the widest of the choices whose error, rounding included, is similar to the least of them."""
-        errors = {
-            bits: math.hypot(self.of(name, bits), _GRID / 2**bits.weight_bits, _GRID / 2**bits.act_bits)
-            for bits in choices
-        }
+        errors = {bits: self.with_rounding(name, bits) for bits in choices}
         similar = (bits for bits, error in errors.items() if error <= SIMILAR * min(errors.values()))
         return max(similar, key=lambda bits: (bits.weight_bits + bits.act_bits, bits.weight_bits))
 

@@ -14,13 +14,14 @@ from small_spaces import NETWORK
 
 import mho
 from mho.array.conductances import Conditions
-from mho.bit_search.api import make_space
+from mho.bit_search.api import SearchOptions, make_space, search
 from mho.bit_search.array_errors import ArrayErrors, find_array_errors
 from mho.bit_search.choice_tables import ChoiceTables
 from mho.bit_search.constraints import SearchConstraints
 from mho.bit_search.operands import BITS, WITH_ADC, WITH_ARRAY, Operands
 from mho.bit_search.sensitivity import SensitivityModel
 from mho.bit_search.space import SearchSpace
+from mho.errors import ConfigError
 from mho.evaluation.accuracy import sample_chips
 from mho.mapping.layer_mapping import MappingModel
 from mho.mapping.network_mapping import map_network
@@ -29,6 +30,7 @@ from mho.network.layers import derive_layer_table
 from mho.policy import BitWidths, Policy
 
 NAMES = ("a", "b", "c")
+FEW = SearchConstraints(hold_first_last=None, min_weight_bits=4, weight_bits_multiple=4, min_act_bits=8)
 EVERY = [BitWidths(weights, acts) for weights in range(1, 9) for acts in range(1, 9)]
 
 
@@ -66,7 +68,7 @@ def test_equivalent_bits_are_those_of_a_grid_that_rounds_as_much(bits):
 def test_narrow_widths_stay_where_wide_ones_err_more():
     without, with_errors = space_with(None), space_with(growing_errors())
     assert without.layers[1].choices == (BitWidths(8, 8),), "wider, and as fast"
-    assert {bits.weight_bits for bits in with_errors.layers[1].choices} == set(range(2, 9))
+    assert {bits.weight_bits for bits in with_errors.layers[1].choices} == {4, 5, 6, 7, 8}, "3 bits round more"
     assert {bits.act_bits for bits in with_errors.layers[1].choices} == {8}, "activations err alike"
 
 
@@ -96,7 +98,7 @@ def test_the_loss_of_an_array_is_learned_beside_that_of_bits():
     model.fit(policies, losses, float(np.median(losses)))
     increases = ChoiceTables(space).increases(model.increases())
     widths = [bits.weight_bits for bits in space.layers[1].choices]
-    assert increases[1, widths.index(2)] < increases[1, widths.index(8)], "fewer bits lose less on this array"
+    assert increases[1, widths.index(4)] < increases[1, widths.index(8)], "fewer bits lose less on this array"
 
 
 @pytest.mark.parametrize("name", ["neurram", "isaac"])
@@ -131,7 +133,18 @@ def test_errors_on_one_crossbar_follow_from_its_mapping():
 def test_a_space_on_noisy_chips_keeps_widths_that_a_space_on_integers_drops():
     network, accelerator = NETWORK, mho.accelerator("neurram")
     chips = sample_chips(accelerator, Conditions(), accelerator)
-    constraints = SearchConstraints(hold_first_last=None)
-    exact, noisy = (make_space(network, accelerator, constraints, chips=own) for own in (None, chips))
+    exact, noisy = (make_space(network, accelerator, FEW, chips=own) for own in (None, chips))
     assert noisy.size > exact.size
     assert all(set(one.choices) <= set(other.choices) for one, other in zip(exact.layers, noisy.layers, strict=True))
+
+
+def test_channels_are_corrected_only_on_chips_that_err():
+    network = NETWORK
+    samples = np.random.default_rng(0).standard_normal((24, *network.inputs[0].shape[1:])).astype(np.float32)
+    labels = np.arange(24) % 2
+    with pytest.raises(ConfigError, match="channels are to be corrected") as caught:
+        search(network, (samples, labels), "pelke2026-4bit", budget=2, options=SearchOptions(recalibrate=True))
+    assert caught.value.where == "mho.search: recalibrate"
+    options = SearchOptions(recalibrate=True, constraints=FEW)
+    found = search(network, (samples, labels), "neurram", budget=2, options=options)
+    assert "with channels corrected" in found.reference.fidelity
