@@ -12,6 +12,6 @@ RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 """Settings of property tests whose examples are drawn and run slowly."""
 
 
-def examples(count: int) -> int:
-    """Return how many of `count` examples are tried now: each costs much."""
-    return count if ALL_EXAMPLES in os.environ else max(1, round(SHARE * count))
+def examples(count: int, *, share: float = SHARE) -> int:
+    """Return how many of `count` examples are tried now: each costs much; `share` of them by `make test`."""
+    return count if ALL_EXAMPLES in os.environ else max(1, round(share * count))

@@ -42,8 +42,8 @@ class Goal:
         allowed_drop: how much may be lost, >= 0, in the unit of the metric, such as points (percent) of accuracy;
             unused where a cost budget is given.
         reference_cost: of uniform 8/8, in the unit of `objective`.
-        reference_score: loss that excess losses count from: of uniform 8/8, by exact integers where policies are
-            evaluated on chips.
+        reference_score: loss that excess losses count from: of uniform 8/8, evaluated as policies are, but by exact
+            integers where it loses more than is allowed on chips.
         objective: what costs are.
         cost_budget: what the best policy may cost, in the unit of `objective`; None: as little as accuracy allows.
         whole_front: True where policies of all costs are wanted, not one of them.

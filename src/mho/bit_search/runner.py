@@ -278,19 +278,37 @@ def _measure_reference(state: SearchState) -> EvaluationRecord:
 
 
 def _find_full_figures(state: SearchState, reference: EvaluationRecord) -> tuple[float, float]:
-    """Return the accuracy and the loss of the reference, by exact integers where chips evaluate.
+    """Return the accuracy and the loss that drops and excess losses count from: those of the reference.
 
-    So what chips lose is part of the drop, and a chip that loses much is no excuse for losing more. Where uniform 8/8
-    is near chance on chips, a loss that counted from there would tell none of the better policies apart.
+    Where chips evaluate, its accuracy is that of exact integers: what chips lose is part of the drop, and a chip that
+    loses much is no excuse for losing more. So is its loss where it loses more than is allowed on chips: where uniform
+    8/8 is near chance, a loss that counted from there would tell none of the better policies apart.
     """
     evaluator, full = state.evaluator, reference
     if isinstance(evaluator, ChipAwareEvaluator) and evaluator.is_on_chips:
         variants = (Variant(repeat=repeat, is_exact=True) for repeat in range(reference.seeds))
         full = pool([record for variant in variants for record in state.measure_as(variant, [reference.policy])])
     assert full.accuracy is not None, "its training did not fail on chips either"
-    assert full.score is not None, "measured with its accuracy"
     known = state.limits.reference_accuracy
-    return full.accuracy if known is None else known, full.score
+    return choose_full_figures(reference, full, full.accuracy if known is None else known, state.limits)
+
+
+def choose_full_figures(
+    reference: EvaluationRecord, exact: EvaluationRecord, accuracy: float, limits: SearchLimits
+) -> tuple[float, float]:
+    """Return the accuracy that drops count from, and the loss that excess losses do.
+
+    Args:
+        reference: the record of uniform 8/8, evaluated as policies are.
+        exact: its record by exact integers; the same where policies are evaluated so.
+        accuracy: that drops count from.
+        limits: what may be lost.
+    """
+    assert reference.accuracy is not None, "it was measured"
+    is_kept = reference.accuracy >= accuracy - limits.task.metric.allowed(limits.allowed_drop)
+    score = reference.score if is_kept else exact.score
+    assert score is not None, "measured with its accuracy"
+    return accuracy, score
 
 
 def make_goal(

@@ -71,13 +71,13 @@ class FailedSearch:
     ) -> tuple[float, float]:
         """Return accuracy and loss that drops count from, as a search does (`mho.bit_search.runner`)."""
         from mho.bit_search.evaluation import Variant
+        from mho.bit_search.runner import choose_full_figures
 
         exact = log.find(reference.policy, evaluator.at(Variant(is_exact=True)).fidelity)
         full = exact if evaluator.is_on_chips and exact is not None and exact.is_ok else reference
-        assert full.accuracy is not None, "it was measured"
-        assert full.score is not None, "it was measured"
-        accuracy = exact_accuracy(self.reference.figures) if evaluator.is_on_chips else full.accuracy
-        return accuracy, full.score
+        accuracy = exact_accuracy(self.reference.figures) if evaluator.is_on_chips else reference.accuracy
+        assert accuracy is not None, "it was measured"
+        return choose_full_figures(reference, full, accuracy, self.search.limits)
 
     def _stand_in(self, fidelity: str) -> EvaluationRecord:
         """Return a record of uniform 8/8 as it was made in full."""

@@ -32,11 +32,14 @@ from mho.program.lowering import compile_network
 from mho.quantization.digital_grids import assign_digital_grids
 from mho.quantization.qat import TrainableNetwork
 
+SHARE_IN_C = 0.08
+"""Each program is compiled: 480 are drawn by `make test-slow`, a twelfth of them by `make test`."""
+
 DIGITAL = [case for case in CASES if case.op in LOWERED]
 
 
 @pytest.mark.parametrize("regime", REGIMES)
-@settings(max_examples=examples(15), **RELAXED)
+@settings(max_examples=examples(40, share=SHARE_IN_C), **RELAXED)
 @given(st.data())
 def test_a_program_of_any_regime_runs_in_c_as_the_reference_does(regime, data):
     network, program = data.draw(REGIMES[regime])
@@ -44,7 +47,7 @@ def test_a_program_of_any_regime_runs_in_c_as_the_reference_does(regime, data):
     assert_same_bits(run_in_c(program, inputs), run_quantized(network, inputs))
 
 
-@settings(max_examples=examples(24), **RELAXED)
+@settings(max_examples=examples(60, share=SHARE_IN_C), **RELAXED)
 @given(choosers())
 def test_an_integer_only_digital_unit_gives_the_same_integers(chooser):
     network = random_chip_network(chooser)
@@ -55,7 +58,7 @@ def test_an_integer_only_digital_unit_gives_the_same_integers(chooser):
     assert_same_bits(run_in_c(program, inputs), expected)
 
 
-@settings(max_examples=examples(24), **RELAXED)
+@settings(max_examples=examples(60, share=SHARE_IN_C), **RELAXED)
 @given(choosers())
 def test_rows_of_integers_are_those_of_training_and_the_same_in_every_engine(chooser):
     network, inputs = random_embeddings(chooser)
@@ -72,7 +75,7 @@ def test_rows_of_integers_are_those_of_training_and_the_same_in_every_engine(cho
         np.testing.assert_array_equal(rows.numpy(), expected[tensor.name])
 
 
-@settings(max_examples=examples(24), **RELAXED)
+@settings(max_examples=examples(60, share=SHARE_IN_C), **RELAXED)
 @given(choosers())
 def test_divisions_of_integers_are_the_same_in_every_engine(chooser):
     try:
@@ -88,7 +91,7 @@ def test_divisions_of_integers_are_the_same_in_every_engine(chooser):
     assert_same_bits(run_in_c(program, inputs), expected)
 
 
-@settings(max_examples=examples(40), **RELAXED)
+@settings(max_examples=examples(100, share=SHARE_IN_C), **RELAXED)
 @given(choosers())
 def test_blocks_of_decoders_are_the_same_integers_in_every_engine(chooser):
     network, inputs = random_decoder(chooser)
@@ -129,7 +132,7 @@ def test_each_operation_has_a_form_in_c_and_others_are_refused_by_name():
         lower_digital(Digital("mirror", ("x",), "y"), None)
 
 
-@settings(max_examples=examples(30), **RELAXED)
+@settings(max_examples=examples(80, share=SHARE_IN_C), **RELAXED)
 @given(st.data())
 def test_orders_of_equal_numbers_are_those_of_the_reference(data):
     case = data.draw(st.sampled_from([case for case in CASES if case.op in ("arg_max", "top_k", "top_k_indices")]))

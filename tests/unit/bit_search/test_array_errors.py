@@ -18,7 +18,10 @@ from mho.bit_search.api import SearchOptions, make_space, search
 from mho.bit_search.array_errors import ArrayErrors, find_array_errors
 from mho.bit_search.choice_tables import ChoiceTables
 from mho.bit_search.constraints import SearchConstraints
+from mho.bit_search.evaluation import EvaluationRecord
 from mho.bit_search.operands import BITS, WITH_ADC, WITH_ARRAY, Operands
+from mho.bit_search.runner import choose_full_figures
+from mho.bit_search.search_state import SearchLimits
 from mho.bit_search.sensitivity import SensitivityModel
 from mho.bit_search.space import SearchSpace
 from mho.errors import ConfigError
@@ -148,3 +151,13 @@ def test_channels_are_corrected_only_on_chips_that_err():
     options = SearchOptions(recalibrate=True, constraints=FEW)
     found = search(network, (samples, labels), "neurram", budget=2, options=options)
     assert "with channels corrected" in found.reference.fidelity
+
+
+@pytest.mark.parametrize(("on_chips", "score"), [(0.895, 0.6), (0.12, 0.4)])
+def test_losses_count_from_exact_integers_where_the_reference_fails_on_chips(on_chips, score):
+    policy = Policy.uniform(NAMES, BitWidths(8, 8))
+    chips, exact = (
+        EvaluationRecord(policy, loss, accuracy, 1, 0, 0.0, "reference", 0, "", "ok")
+        for loss, accuracy in ((0.6, on_chips), (0.4, 0.9))
+    )
+    assert choose_full_figures(chips, exact, 0.9, SearchLimits(4, allowed_drop=1.0)) == (0.9, score)
